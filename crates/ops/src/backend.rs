@@ -1,0 +1,292 @@
+//! The trait every device implements. Each forward op stands beside its backward.
+
+use crate::{AdamW, AttentionShape, KvPageShape, LossRows, Result, RmsNormShape, RopeShape, SampleRows};
+use gradus_tensor::{DType, Element};
+
+/// A device: memory, and every op of the policy network.
+///
+/// Ops enqueue; only [`Backend::read`] and [`Backend::synchronize`] wait (on the CPU every op has finished when it returns).
+/// Row-major shapes stand beside each argument. `tokens` is the number of rows of a packed batch or of one inference step.
+/// "+=" means the op adds to what is there; otherwise outputs are overwritten. Buffers may be longer than an op needs.
+/// Every parameter, vectors included, is a `Weight` `[rows, cols]` (a vector of n is `[n, 1]`), and so are its gradient and its moments:
+/// packing stays inside the backend, and padding is zero and stays zero.
+pub trait Backend: Send + Sync + Sized + 'static {
+    /// Device memory of one dtype.
+    type Buffer: Send + Sync + 'static;
+    /// A parameter matrix [rows (outputs), cols (inputs)] in the backend's own packing.
+    type Weight: Send + Sync + 'static;
+
+    // ---- device -------------------------------------------------------------------------------------------------
+    /// "cpu" or "cuda": recorded in checkpoints.
+    fn kind(&self) -> &'static str;
+    /// The instruction level or the chip: recorded in checkpoints and benchmark lines.
+    fn level(&self) -> &'static str;
+    fn threads(&self) -> usize;
+    fn synchronize(&self) -> Result<()>;
+
+    // ---- memory -------------------------------------------------------------------------------------------------
+    /// Zero-filled memory of `len` elements.
+    fn alloc(&self, dtype: DType, len: usize) -> Result<Self::Buffer>;
+    fn len(&self, buffer: &Self::Buffer) -> usize;
+    /// Copies `src` to `dst[offset..]`.
+    fn write<T: Element>(&self, dst: &mut Self::Buffer, offset: usize, src: &[T]) -> Result<()>;
+    /// Copies `src[offset..]` to `dst` and waits for it.
+    fn read<T: Element>(&self, src: &Self::Buffer, offset: usize, dst: &mut [T]) -> Result<()>;
+    /// dst[offset..offset + len] = 0
+    fn zero(&self, dst: &mut Self::Buffer, offset: usize, len: usize) -> Result<()>;
+    /// y[..len] += x[..len] (f32)
+    fn add(&self, y: &mut Self::Buffer, x: &Self::Buffer, len: usize) -> Result<()>;
+
+    // ---- parameters ---------------------------------------------------------------------------------------------
+    /// A zero matrix.
+    fn alloc_weight(&self, rows: usize, cols: usize) -> Result<Self::Weight>;
+    /// (rows, cols)
+    fn weight_shape(&self, weight: &Self::Weight) -> (usize, usize);
+    /// Sets rows `row_offset..row_offset + src.len() / cols` from row-major values.
+    fn load_row_major(&self, weight: &mut Self::Weight, row_offset: usize, src: &[f32]) -> Result<()>;
+    /// Reads rows `row_offset..row_offset + dst.len() / cols` into row-major order and waits.
+    fn store_row_major(&self, weight: &Self::Weight, row_offset: usize, dst: &mut [f32]) -> Result<()>;
+    fn zero_weight(&self, weight: &mut Self::Weight) -> Result<()>;
+
+    // ---- embedding ----------------------------------------------------------------------------------------------
+    /// out[tokens, cols] = weight[ids[tokens], :]
+    fn embedding(&self, weight: &Self::Weight, ids: &Self::Buffer, tokens: usize, out: &mut Self::Buffer)
+    -> Result<()>;
+    /// d_weight[ids[t], :] += d_out[t, :], equal ids added in order of position.
+    fn embedding_backward(
+        &self,
+        d_weight: &mut Self::Weight,
+        ids: &Self::Buffer,
+        tokens: usize,
+        d_out: &Self::Buffer,
+    ) -> Result<()>;
+
+    // ---- normalisation ------------------------------------------------------------------------------------------
+    /// sum = residual + delta (sum = residual without a delta); rstd[rows] = 1/sqrt(mean(sum²) + eps); out = sum · rstd · weight[dim].
+    /// residual, delta, sum, out: [rows, dim].
+    #[allow(clippy::too_many_arguments)]
+    fn rms_norm(
+        &self,
+        shape: RmsNormShape,
+        residual: &Self::Buffer,
+        delta: Option<&Self::Buffer>,
+        weight: &Self::Weight,
+        sum: &mut Self::Buffer,
+        rstd: &mut Self::Buffer,
+        out: &mut Self::Buffer,
+    ) -> Result<()>;
+    /// d_sum[rows, dim] += the gradient through the norm; d_weight += Σ_rows d_out · sum · rstd.
+    #[allow(clippy::too_many_arguments)]
+    fn rms_norm_backward(
+        &self,
+        shape: RmsNormShape,
+        sum: &Self::Buffer,
+        rstd: &Self::Buffer,
+        weight: &Self::Weight,
+        d_out: &Self::Buffer,
+        d_sum: &mut Self::Buffer,
+        d_weight: &mut Self::Weight,
+    ) -> Result<()>;
+    /// Qwen3's norm of each query and key head: qkv_out = qkv with query and key heads normalised (values copied).
+    /// rstd: [tokens, heads + kv_heads]. Weights: [head_dim].
+    #[allow(clippy::too_many_arguments)]
+    fn qk_norm(
+        &self,
+        shape: AttentionShape,
+        tokens: usize,
+        eps: f32,
+        qkv: &Self::Buffer,
+        q_weight: &Self::Weight,
+        k_weight: &Self::Weight,
+        rstd: &mut Self::Buffer,
+        qkv_out: &mut Self::Buffer,
+    ) -> Result<()>;
+    /// d_qkv[tokens, qkv_dim], in place: gradient of qkv_out in, gradient of qkv out. Adds to both weight gradients.
+    #[allow(clippy::too_many_arguments)]
+    fn qk_norm_backward(
+        &self,
+        shape: AttentionShape,
+        tokens: usize,
+        qkv: &Self::Buffer,
+        rstd: &Self::Buffer,
+        q_weight: &Self::Weight,
+        k_weight: &Self::Weight,
+        d_qkv: &mut Self::Buffer,
+        d_q_weight: &mut Self::Weight,
+        d_k_weight: &mut Self::Weight,
+    ) -> Result<()>;
+
+    // ---- matmul -------------------------------------------------------------------------------------------------
+    /// y[m, n] = x[m, k] · weightᵀ (+ bias[n]); weight is [n, k].
+    fn matmul(
+        &self,
+        x: &Self::Buffer,
+        m: usize,
+        weight: &Self::Weight,
+        bias: Option<&Self::Weight>,
+        y: &mut Self::Buffer,
+    ) -> Result<()>;
+    /// d_x[m, k] = d_y[m, n] · weight; one chain over n.
+    fn matmul_backward_input(
+        &self,
+        d_y: &Self::Buffer,
+        m: usize,
+        weight: &Self::Weight,
+        d_x: &mut Self::Buffer,
+    ) -> Result<()>;
+    /// d_weight[n, k] += d_yᵀ · x, and d_bias[n] += column sums of d_y.
+    fn matmul_backward_weight(
+        &self,
+        d_y: &Self::Buffer,
+        x: &Self::Buffer,
+        m: usize,
+        d_weight: &mut Self::Weight,
+        d_bias: Option<&mut Self::Weight>,
+    ) -> Result<()>;
+
+    // ---- rotary positions ---------------------------------------------------------------------------------------
+    /// In place on the query and key heads of qkv[rows, qkv_dim], halves paired (i, i + head_dim/2) as Hugging Face does; positions: [rows] u32.
+    fn rope(
+        &self,
+        shape: RopeShape,
+        table: &Self::Buffer,
+        positions: &Self::Buffer,
+        qkv: &mut Self::Buffer,
+    ) -> Result<()>;
+    /// The inverse rotation, in place, on d_qkv.
+    fn rope_backward(
+        &self,
+        shape: RopeShape,
+        table: &Self::Buffer,
+        positions: &Self::Buffer,
+        d_qkv: &mut Self::Buffer,
+    ) -> Result<()>;
+
+    // ---- attention ----------------------------------------------------------------------------------------------
+    /// Causal attention over packed sequences. qkv: [tokens, qkv_dim]; cu_seqlens: [sequences + 1] u32; out: [tokens, q_dim]; lse: [tokens, heads].
+    fn attention(
+        &self,
+        shape: AttentionShape,
+        qkv: &Self::Buffer,
+        cu_seqlens: &Self::Buffer,
+        sequences: usize,
+        out: &mut Self::Buffer,
+        lse: &mut Self::Buffer,
+    ) -> Result<()>;
+    /// d_qkv[tokens, qkv_dim] from d_out[tokens, q_dim]; probabilities are recomputed from lse.
+    #[allow(clippy::too_many_arguments)]
+    fn attention_backward(
+        &self,
+        shape: AttentionShape,
+        qkv: &Self::Buffer,
+        cu_seqlens: &Self::Buffer,
+        sequences: usize,
+        out: &Self::Buffer,
+        lse: &Self::Buffer,
+        d_out: &Self::Buffer,
+        d_qkv: &mut Self::Buffer,
+    ) -> Result<()>;
+    /// Stores the keys and values of qkv[tokens, qkv_dim] at slots[tokens] (page · PAGE_TOKENS + offset, u32).
+    fn kv_append(
+        &self,
+        shape: KvPageShape,
+        qkv: &Self::Buffer,
+        slots: &Self::Buffer,
+        tokens: usize,
+        k_pages: &mut Self::Buffer,
+        v_pages: &mut Self::Buffer,
+    ) -> Result<()>;
+    /// Copies page `from` to page `to`, keys and values.
+    fn kv_copy_page(
+        &self,
+        shape: KvPageShape,
+        from: usize,
+        to: usize,
+        k_pages: &mut Self::Buffer,
+        v_pages: &mut Self::Buffer,
+    ) -> Result<()>;
+    /// Attention of `tokens` query rows of qkv over their sequences' pages, keys 0..=positions[token].
+    /// sequences: [tokens] u32, the row of page_table[_, pages_max] u32; out: [tokens, q_dim]. Equal bits to [`Backend::attention`].
+    #[allow(clippy::too_many_arguments)]
+    fn paged_attention(
+        &self,
+        shape: KvPageShape,
+        qkv: &Self::Buffer,
+        tokens: usize,
+        positions: &Self::Buffer,
+        sequences: &Self::Buffer,
+        page_table: &Self::Buffer,
+        pages_max: usize,
+        k_pages: &Self::Buffer,
+        v_pages: &Self::Buffer,
+        out: &mut Self::Buffer,
+    ) -> Result<()>;
+
+    // ---- mlp ----------------------------------------------------------------------------------------------------
+    /// out[tokens, ffn] = silu(gate) · up; gate_up: [tokens, 2 · ffn], gate first.
+    fn swiglu(&self, gate_up: &Self::Buffer, tokens: usize, ffn: usize, out: &mut Self::Buffer) -> Result<()>;
+    /// d_gate_up[tokens, 2 · ffn] from d_out[tokens, ffn].
+    fn swiglu_backward(
+        &self,
+        gate_up: &Self::Buffer,
+        tokens: usize,
+        ffn: usize,
+        d_out: &Self::Buffer,
+        d_gate_up: &mut Self::Buffer,
+    ) -> Result<()>;
+
+    // ---- head, loss, sampling -----------------------------------------------------------------------------------
+    /// out[rows, dim] = x[indices[row], :]; indices: [..] u32, read from `offset`.
+    fn gather_rows(
+        &self,
+        x: &Self::Buffer,
+        indices: &Self::Buffer,
+        offset: usize,
+        rows: usize,
+        dim: usize,
+        out: &mut Self::Buffer,
+    ) -> Result<()>;
+    /// y[indices[row], :] += x[row, :]; indices are distinct.
+    fn scatter_add_rows(
+        &self,
+        x: &Self::Buffer,
+        indices: &Self::Buffer,
+        offset: usize,
+        rows: usize,
+        dim: usize,
+        y: &mut Self::Buffer,
+    ) -> Result<()>;
+    /// Of z = logits[rows, vocab] · inv_t: lse, logprob of the target, entropy of softmax(z), each [rows] f32.
+    fn softmax_statistics(
+        &self,
+        logits: &Self::Buffer,
+        rows: LossRows<'_, Self::Buffer>,
+        lse: &mut Self::Buffer,
+        logprob: &mut Self::Buffer,
+        entropy: &mut Self::Buffer,
+    ) -> Result<()>;
+    /// In place: logits[r, v] becomes coefficient[r] · inv_t[r] · (softmax(z)[v] − [v = target]); lse is that of softmax_statistics.
+    /// With loss = −Σ coefficient · logprob this is its gradient.
+    fn softmax_backward(
+        &self,
+        logits: &mut Self::Buffer,
+        rows: LossRows<'_, Self::Buffer>,
+        lse: &Self::Buffer,
+        coefficient: &Self::Buffer,
+    ) -> Result<()>;
+    /// One id a row from softmax(z) by inverse CDF, or the highest logit where greedy; ids: [rows] u32.
+    fn sample(&self, logits: &Self::Buffer, rows: SampleRows<'_, Self::Buffer>, ids: &mut Self::Buffer) -> Result<()>;
+
+    // ---- optimizer ----------------------------------------------------------------------------------------------
+    /// Σ of squares over all matrices, summed in f64 per fixed block in order; infinite or NaN if any element is.
+    fn sum_of_squares(&self, weights: &[&Self::Weight]) -> Result<f64>;
+    /// One AdamW update of `weight` with its gradient and moments, in one pass.
+    fn adamw(
+        &self,
+        weight: &mut Self::Weight,
+        gradient: &Self::Weight,
+        m: &mut Self::Weight,
+        v: &mut Self::Weight,
+        options: &AdamW,
+    ) -> Result<()>;
+}

@@ -1,0 +1,15 @@
+//! What can go wrong in an op: always a caller's mistake or a missing resource, named with the op.
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{op}: {what} has {found} elements, expected at least {expected}")]
+    Length { op: &'static str, what: &'static str, found: usize, expected: usize },
+    #[error("{op}: {what} has dtype {found}, expected {expected}")]
+    DType { op: &'static str, what: &'static str, found: &'static str, expected: &'static str },
+    #[error("{op}: {reason}")]
+    Invalid { op: &'static str, reason: String },
+    #[error("cannot allocate {bytes} bytes of {device} memory")]
+    OutOfMemory { bytes: usize, device: &'static str },
+}

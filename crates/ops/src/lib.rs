@@ -1,0 +1,44 @@
+//! The op list of the engine: one trait, [`Backend`], whose documentation is the numerics contract.
+//!
+//! Stands between `model`, which is written once over this trait, and the backends (`cpu`; later `cuda`).
+//!
+//! # Numerics contract, version 1
+//!
+//! The logprob that the sampler reports equals the trainer's and `score`'s bit for bit on one device kind, for any
+//! batch size, batch composition, prefill chunking, paging, prefix sharing, micro-batch split and thread count.
+//! It holds because each op fixes the order of every sum by the shape of one row or one sequence, never by the batch:
+//!
+//! - **matmul**: each output is one chain of fused multiply-adds over k = 0, 1, 2, … starting from 0 in f32; work is split over
+//!   rows and columns, never over k. Bias is added after the last k.
+//! - **rms_norm, qk norm, softmax statistics**: a row is reduced in [`LANES`] virtual lanes (lane i takes elements i, i + 16, …) and
+//!   one fold tree (lane i += lane i + 8, then + 4, + 2, + 1).
+//! - **attention**: key blocks of [`KEY_BLOCK`] keys anchored at the sequence's position 0; scores are one fma chain over head_dim; online softmax
+//!   block by block; splits of [`KEY_SPLIT`] keys have their own (maximum, sum, output) and are merged in order. Masked lanes are −inf / 0.
+//!   A query row never depends on its neighbours, so packed training, chunked prefill and paged decode give equal bits.
+//! - **sampling**: inverse CDF over the sums of tiles of [`SAMPLE_TILE`] ids in id order; one Philox number a token; ties go to the lowest id.
+//! - **elementary functions**: one polynomial exp and log for every path; no libm call in an op.
+//! - **denormals**: every thread that computes sets flush-to-zero, denormals-are-zero and round-to-nearest.
+//! - **backward**: partial sums per fixed block of [`GRADIENT_BLOCK`] rows, added to the gradient in order.
+
+mod backend;
+mod error;
+mod shapes;
+
+pub use backend::Backend;
+pub use error::{Error, Result};
+pub use shapes::{AdamW, AttentionShape, KvPageShape, LossRows, RmsNormShape, RopeShape, SampleRows};
+
+/// Written into checkpoints; changing any rule above changes it.
+pub const CONTRACT_VERSION: u32 = 1;
+/// Virtual lanes of every row reduction.
+pub const LANES: usize = 16;
+/// Keys in one block of the online softmax.
+pub const KEY_BLOCK: usize = 64;
+/// Keys in one split of attention; splits are merged in order.
+pub const KEY_SPLIT: usize = 2048;
+/// Token positions in one page of the KV cache.
+pub const PAGE_TOKENS: usize = 16;
+/// Vocabulary ids in one tile of the sampler's sums.
+pub const SAMPLE_TILE: usize = 256;
+/// Rows in one partial sum of a weight gradient.
+pub const GRADIENT_BLOCK: usize = 64;

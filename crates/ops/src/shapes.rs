@@ -1,0 +1,92 @@
+//! Parameter structs of the ops: more than a few numbers travel by name.
+
+/// Rows and width of a normalised matrix.
+#[derive(Clone, Copy, Debug)]
+pub struct RmsNormShape {
+    pub rows: usize,
+    pub dim: usize,
+    pub eps: f32,
+}
+
+/// Heads of one attention layer. A fused qkv row is `[heads + 2 * kv_heads, head_dim]`: queries, then keys, then values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttentionShape {
+    pub heads: usize,
+    pub kv_heads: usize,
+    pub head_dim: usize,
+}
+
+impl AttentionShape {
+    /// Elements of a fused qkv row.
+    pub const fn qkv_dim(self) -> usize {
+        (self.heads + 2 * self.kv_heads) * self.head_dim
+    }
+    /// Elements of the queries, and of the attention output, of one token.
+    pub const fn q_dim(self) -> usize {
+        self.heads * self.head_dim
+    }
+    /// The factor on every score: 1/sqrt(head_dim), rounded once to f32.
+    pub fn scale(self) -> f32 {
+        (1.0 / (self.head_dim as f64).sqrt()) as f32
+    }
+}
+
+/// The rotary table is `[positions_max, head_dim]` f32: cos for i in 0..head_dim/2, then sin; built in f64, stored f32.
+#[derive(Clone, Copy, Debug)]
+pub struct RopeShape {
+    pub attention: AttentionShape,
+    pub rows: usize,
+    pub positions_max: usize,
+}
+
+/// One layer's pages: keys `[pages, kv_heads, head_dim, PAGE_TOKENS]`, values `[pages, kv_heads, PAGE_TOKENS, head_dim]`.
+#[derive(Clone, Copy, Debug)]
+pub struct KvPageShape {
+    pub attention: AttentionShape,
+    pub pages: usize,
+}
+
+impl KvPageShape {
+    /// Elements of the key pages (and of the value pages) of one layer.
+    pub const fn elements(self) -> usize {
+        self.pages * self.attention.kv_heads * self.attention.head_dim * super::PAGE_TOKENS
+    }
+}
+
+/// One AdamW update (decoupled weight decay, Loshchilov and Hutter). `update = m̂ / (√v̂ + eps)`.
+#[derive(Clone, Copy, Debug)]
+pub struct AdamW {
+    pub learning_rate: f32,
+    pub beta1: f32,
+    pub beta2: f32,
+    pub eps: f32,
+    pub weight_decay: f32,
+    /// Number of this update, from 1: the bias corrections are 1 − βᵗ, computed in f64.
+    pub step: u64,
+    /// Multiplied into every gradient: the clipping factor.
+    pub gradient_scale: f32,
+}
+
+/// Rows of logits that a loss is taken of.
+pub struct LossRows<'a, Buffer> {
+    pub rows: usize,
+    pub vocab: usize,
+    /// [rows] u32: the token whose logprob counts.
+    pub targets: &'a Buffer,
+    /// [rows] f32: 1/T, computed in f64 and rounded once.
+    pub inv_t: &'a Buffer,
+}
+
+/// Rows of logits to sample from; all arrays are [rows].
+pub struct SampleRows<'a, Buffer> {
+    pub rows: usize,
+    pub vocab: usize,
+    /// f32: 1/T; 1 where the row is greedy.
+    pub inv_t: &'a Buffer,
+    /// u32: 1 takes the highest logit (the lowest id on a tie), 0 samples.
+    pub greedy: &'a Buffer,
+    /// [rows, 4] u32: Philox key (low, high) and stream (low, high).
+    pub streams: &'a Buffer,
+    /// u32: index of the token in its sequence, the first word of the Philox counter (position, draw = 0, stream low, stream high).
+    pub positions: &'a Buffer,
+}
