@@ -3,7 +3,13 @@
 //! Stands at the very bottom of the engine: weights enter and leave a process through this crate.
 
 mod dtype;
+mod durable;
 mod error;
+mod read;
+mod write;
 
 pub use dtype::{DType, Element};
+pub use durable::{DurableFile, free_bytes, sync_folder, write_file};
 pub use error::{Error, Result};
+pub use read::Checkpoint;
+pub use write::{SafetensorsWriter, TensorSpec, file_bytes};
