@@ -1,1 +1,47 @@
-//! cpu
+//! The CPU backend: every op of `gradus_ops::Backend` on packed f32 weights, a thread pool and AVX2 or portable kernels.
+//!
+//! `model` runs on it; nothing above `crates/node` names it.
+
+mod backend;
+mod buffer;
+mod floating_point;
+mod level;
+mod memory;
+mod memory_ops;
+mod pool;
+mod topology;
+
+pub use buffer::{Buffer, Weight};
+pub use level::Level;
+
+use gradus_ops::{Error, Result};
+use pool::Pool;
+
+/// The CPU as a device: an instruction level and its threads.
+pub struct CpuBackend {
+    pub(crate) level: Level,
+    pub(crate) pool: Pool,
+}
+
+impl CpuBackend {
+    /// The fastest level of this machine, or the one that `GRADUS_CPU` names; `threads` is by default the number of
+    /// physical cores that this process may use.
+    pub fn new(threads: Option<usize>) -> Result<CpuBackend> {
+        let forced = std::env::var("GRADUS_CPU").ok();
+        CpuBackend::with_level(Level::select(forced.as_deref())?, threads)
+    }
+
+    /// A backend of one level, which this machine must have.
+    pub fn with_level(level: Level, threads: Option<usize>) -> Result<CpuBackend> {
+        let level = level.require()?;
+        let threads = threads.unwrap_or_else(topology::usable_cores);
+        if threads == 0 {
+            return Err(Error::Invalid { op: "cpu", reason: "threads is 0, expected at least 1".into() });
+        }
+        let pool = Pool::new(threads).map_err(|error| Error::Invalid {
+            op: "cpu",
+            reason: format!("cannot start {threads} threads ({error}); ask for fewer"),
+        })?;
+        Ok(CpuBackend { level, pool })
+    }
+}

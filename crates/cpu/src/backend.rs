@@ -1,0 +1,301 @@
+//! The op list on the CPU: each op of the trait is one line that names the function doing it.
+
+use crate::buffer::{Buffer, Weight};
+use crate::{CpuBackend, memory_ops};
+use gradus_ops::{
+    AdamW, AttentionShape, Backend, Error, KvPageShape, LossRows, Result, RmsNormShape, RopeShape, SampleRows,
+};
+use gradus_tensor::{DType, Element};
+
+fn pending(op: &'static str) -> Result<()> {
+    Err(Error::Invalid { op, reason: "is not there yet".into() })
+}
+
+#[allow(unused_variables)]
+impl Backend for CpuBackend {
+    type Buffer = Buffer;
+    type Weight = Weight;
+
+    // ---- device -------------------------------------------------------------------------------------------------
+    fn kind(&self) -> &'static str {
+        "cpu"
+    }
+    fn level(&self) -> &'static str {
+        self.level.name()
+    }
+    fn threads(&self) -> usize {
+        self.pool.threads()
+    }
+    fn synchronize(&self) -> Result<()> {
+        Ok(())
+    }
+
+    // ---- memory -------------------------------------------------------------------------------------------------
+    fn alloc(&self, dtype: DType, len: usize) -> Result<Buffer> {
+        Buffer::zeroed(dtype, len)
+    }
+    fn len(&self, buffer: &Buffer) -> usize {
+        buffer.len()
+    }
+    fn write<T: Element>(&self, dst: &mut Buffer, offset: usize, src: &[T]) -> Result<()> {
+        memory_ops::write(dst, offset, src)
+    }
+    fn read<T: Element>(&self, src: &Buffer, offset: usize, dst: &mut [T]) -> Result<()> {
+        memory_ops::read(src, offset, dst)
+    }
+    fn zero(&self, dst: &mut Buffer, offset: usize, len: usize) -> Result<()> {
+        dst.zero(offset, len)
+    }
+    fn add(&self, y: &mut Buffer, x: &Buffer, len: usize) -> Result<()> {
+        memory_ops::add(self, y, x, len)
+    }
+
+    // ---- parameters ---------------------------------------------------------------------------------------------
+    fn alloc_weight(&self, rows: usize, cols: usize) -> Result<Weight> {
+        Weight::zeroed(rows, cols)
+    }
+    fn weight_shape(&self, weight: &Weight) -> (usize, usize) {
+        (weight.rows(), weight.cols())
+    }
+    fn load_row_major(&self, weight: &mut Weight, row_offset: usize, src: &[f32]) -> Result<()> {
+        weight.load_row_major(row_offset, src)
+    }
+    fn store_row_major(&self, weight: &Weight, row_offset: usize, dst: &mut [f32]) -> Result<()> {
+        weight.store_row_major(row_offset, dst)
+    }
+    fn zero_weight(&self, weight: &mut Weight) -> Result<()> {
+        weight.packed_mut().fill(0.0);
+        Ok(())
+    }
+
+    // ---- embedding ----------------------------------------------------------------------------------------------
+    fn embedding(&self, weight: &Weight, ids: &Buffer, tokens: usize, out: &mut Buffer) -> Result<()> {
+        pending("embedding")
+    }
+    fn embedding_backward(&self, d_weight: &mut Weight, ids: &Buffer, tokens: usize, d_out: &Buffer) -> Result<()> {
+        pending("embedding_backward")
+    }
+
+    // ---- normalisation ------------------------------------------------------------------------------------------
+    #[allow(clippy::too_many_arguments)]
+    fn rms_norm(
+        &self,
+        shape: RmsNormShape,
+        residual: &Buffer,
+        delta: Option<&Buffer>,
+        weight: &Weight,
+        sum: &mut Buffer,
+        rstd: &mut Buffer,
+        out: &mut Buffer,
+    ) -> Result<()> {
+        pending("rms_norm")
+    }
+    #[allow(clippy::too_many_arguments)]
+    fn rms_norm_backward(
+        &self,
+        shape: RmsNormShape,
+        sum: &Buffer,
+        rstd: &Buffer,
+        weight: &Weight,
+        d_out: &Buffer,
+        d_sum: &mut Buffer,
+        d_weight: &mut Weight,
+    ) -> Result<()> {
+        pending("rms_norm_backward")
+    }
+    #[allow(clippy::too_many_arguments)]
+    fn qk_norm(
+        &self,
+        shape: AttentionShape,
+        tokens: usize,
+        eps: f32,
+        qkv: &Buffer,
+        q_weight: &Weight,
+        k_weight: &Weight,
+        rstd: &mut Buffer,
+        qkv_out: &mut Buffer,
+    ) -> Result<()> {
+        pending("qk_norm")
+    }
+    #[allow(clippy::too_many_arguments)]
+    fn qk_norm_backward(
+        &self,
+        shape: AttentionShape,
+        tokens: usize,
+        qkv: &Buffer,
+        rstd: &Buffer,
+        q_weight: &Weight,
+        k_weight: &Weight,
+        d_qkv: &mut Buffer,
+        d_q_weight: &mut Weight,
+        d_k_weight: &mut Weight,
+    ) -> Result<()> {
+        pending("qk_norm_backward")
+    }
+
+    // ---- matmul -------------------------------------------------------------------------------------------------
+    fn matmul(&self, x: &Buffer, m: usize, weight: &Weight, bias: Option<&Weight>, y: &mut Buffer) -> Result<()> {
+        pending("matmul")
+    }
+    fn matmul_backward_input(&self, d_y: &Buffer, m: usize, weight: &Weight, d_x: &mut Buffer) -> Result<()> {
+        pending("matmul_backward_input")
+    }
+    fn matmul_backward_weight(
+        &self,
+        d_y: &Buffer,
+        x: &Buffer,
+        m: usize,
+        d_weight: &mut Weight,
+        d_bias: Option<&mut Weight>,
+    ) -> Result<()> {
+        pending("matmul_backward_weight")
+    }
+
+    // ---- rotary positions ---------------------------------------------------------------------------------------
+    fn rope(&self, shape: RopeShape, table: &Buffer, positions: &Buffer, qkv: &mut Buffer) -> Result<()> {
+        pending("rope")
+    }
+    fn rope_backward(&self, shape: RopeShape, table: &Buffer, positions: &Buffer, d_qkv: &mut Buffer) -> Result<()> {
+        pending("rope_backward")
+    }
+
+    // ---- attention ----------------------------------------------------------------------------------------------
+    fn attention(
+        &self,
+        shape: AttentionShape,
+        qkv: &Buffer,
+        cu_seqlens: &Buffer,
+        sequences: usize,
+        out: &mut Buffer,
+        lse: &mut Buffer,
+    ) -> Result<()> {
+        pending("attention")
+    }
+    #[allow(clippy::too_many_arguments)]
+    fn attention_backward(
+        &self,
+        shape: AttentionShape,
+        qkv: &Buffer,
+        cu_seqlens: &Buffer,
+        sequences: usize,
+        out: &Buffer,
+        lse: &Buffer,
+        d_out: &Buffer,
+        d_qkv: &mut Buffer,
+    ) -> Result<()> {
+        pending("attention_backward")
+    }
+    fn kv_append(
+        &self,
+        shape: KvPageShape,
+        qkv: &Buffer,
+        slots: &Buffer,
+        tokens: usize,
+        k_pages: &mut Buffer,
+        v_pages: &mut Buffer,
+    ) -> Result<()> {
+        pending("kv_append")
+    }
+    fn kv_copy_page(
+        &self,
+        shape: KvPageShape,
+        from: usize,
+        to: usize,
+        k_pages: &mut Buffer,
+        v_pages: &mut Buffer,
+    ) -> Result<()> {
+        pending("kv_copy_page")
+    }
+    #[allow(clippy::too_many_arguments)]
+    fn paged_attention(
+        &self,
+        shape: KvPageShape,
+        qkv: &Buffer,
+        tokens: usize,
+        positions: &Buffer,
+        sequences: &Buffer,
+        page_table: &Buffer,
+        pages_max: usize,
+        k_pages: &Buffer,
+        v_pages: &Buffer,
+        out: &mut Buffer,
+    ) -> Result<()> {
+        pending("paged_attention")
+    }
+
+    // ---- mlp ----------------------------------------------------------------------------------------------------
+    fn swiglu(&self, gate_up: &Buffer, tokens: usize, ffn: usize, out: &mut Buffer) -> Result<()> {
+        pending("swiglu")
+    }
+    fn swiglu_backward(
+        &self,
+        gate_up: &Buffer,
+        tokens: usize,
+        ffn: usize,
+        d_out: &Buffer,
+        d_gate_up: &mut Buffer,
+    ) -> Result<()> {
+        pending("swiglu_backward")
+    }
+
+    // ---- head, loss, sampling -----------------------------------------------------------------------------------
+    fn gather_rows(
+        &self,
+        x: &Buffer,
+        indices: &Buffer,
+        offset: usize,
+        rows: usize,
+        dim: usize,
+        out: &mut Buffer,
+    ) -> Result<()> {
+        pending("gather_rows")
+    }
+    fn scatter_add_rows(
+        &self,
+        x: &Buffer,
+        indices: &Buffer,
+        offset: usize,
+        rows: usize,
+        dim: usize,
+        y: &mut Buffer,
+    ) -> Result<()> {
+        pending("scatter_add_rows")
+    }
+    fn softmax_statistics(
+        &self,
+        logits: &Buffer,
+        rows: LossRows<'_, Buffer>,
+        lse: &mut Buffer,
+        logprob: &mut Buffer,
+        entropy: &mut Buffer,
+    ) -> Result<()> {
+        pending("softmax_statistics")
+    }
+    fn softmax_backward(
+        &self,
+        logits: &mut Buffer,
+        rows: LossRows<'_, Buffer>,
+        lse: &Buffer,
+        coefficient: &Buffer,
+    ) -> Result<()> {
+        pending("softmax_backward")
+    }
+    fn sample(&self, logits: &Buffer, rows: SampleRows<'_, Buffer>, ids: &mut Buffer) -> Result<()> {
+        pending("sample")
+    }
+
+    // ---- optimizer ----------------------------------------------------------------------------------------------
+    fn sum_of_squares(&self, weights: &[&Weight]) -> Result<f64> {
+        pending("sum_of_squares").map(|()| 0.0)
+    }
+    fn adamw(
+        &self,
+        weight: &mut Weight,
+        gradient: &Weight,
+        m: &mut Weight,
+        v: &mut Weight,
+        options: &AdamW,
+    ) -> Result<()> {
+        pending("adamw")
+    }
+}

@@ -1,0 +1,102 @@
+//! Instruction levels: which kernels run on this machine, and `dispatch!`, which compiles one body for each of them.
+//!
+//! Levels give equal bits: each kernel fixes the order of every sum and writes its fused multiply-adds out.
+
+use gradus_ops::{Error, Result};
+
+/// The instruction set a backend's kernels are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Plain Rust: the reference for tests, slow because a fused multiply-add is a library call.
+    Portable,
+    /// AVX2 with FMA: every x86-64 server since 2013.
+    Avx2,
+}
+
+impl Level {
+    /// Every level, slowest first.
+    pub const ALL: [Level; 2] = [Level::Portable, Level::Avx2];
+
+    /// The name used by `GRADUS_CPU`, in checkpoints and in benchmark lines.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Level::Portable => "portable",
+            Level::Avx2 => "avx2",
+        }
+    }
+
+    /// Whether this machine can run the level.
+    pub fn is_available(self) -> bool {
+        match self {
+            Level::Portable => true,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            #[cfg(not(target_arch = "x86_64"))]
+            Level::Avx2 => false,
+        }
+    }
+
+    /// The level itself, or an error if this machine cannot run it.
+    pub(crate) fn require(self) -> Result<Level> {
+        if self.is_available() {
+            return Ok(self);
+        }
+        let reason = format!("this machine has no {}; unset GRADUS_CPU or choose another level", self.name());
+        Err(Error::Invalid { op: "cpu", reason })
+    }
+
+    /// The level named by `GRADUS_CPU` (`forced`), or the fastest one of this machine where it is unset or empty.
+    pub(crate) fn select(forced: Option<&str>) -> Result<Level> {
+        let Some(name) = forced.filter(|name| !name.is_empty()) else {
+            return Ok(Level::ALL.into_iter().rev().find(|level| level.is_available()).unwrap_or(Level::Portable));
+        };
+        match Level::ALL.into_iter().find(|level| level.name() == name) {
+            Some(level) => level.require(),
+            None => {
+                let reason = format!("GRADUS_CPU={name} is unknown; use portable or avx2");
+                Err(Error::Invalid { op: "cpu", reason })
+            }
+        }
+    }
+}
+
+/// Defines `fn name(level, arguments…)`, which runs an `#[inline(always)]` body compiled for that level.
+///
+/// `dispatch! { pub(crate) fn add(y: &mut [f32], x: &[f32]) = add_body; }` is called as `add(level, y, x)`.
+/// Everything the body calls must be `#[inline(always)]` too, else it is compiled without the level's instructions
+/// (slower, same bits). Call it per task, on a whole range of rows, not per row of a few elements.
+macro_rules! dispatch {
+    ($($(#[$attribute:meta])* $visibility:vis fn $name:ident($($argument:ident: $kind:ty),* $(,)?) $(-> $result:ty)? = $body:path;)+) => {$(
+        $(#[$attribute])*
+        #[allow(clippy::too_many_arguments)]
+        $visibility fn $name(level: $crate::level::Level, $($argument: $kind),*) $(-> $result)? {
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            #[allow(clippy::too_many_arguments)]
+            fn avx2($($argument: $kind),*) $(-> $result)? {
+                $body($($argument),*)
+            }
+            match level {
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: a backend is made only with a level that this machine has (`Level::require`).
+                $crate::level::Level::Avx2 => unsafe { avx2($($argument),*) },
+                _ => $body($($argument),*),
+            }
+        }
+    )+};
+}
+pub(crate) use dispatch;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn selects_by_name_or_takes_the_fastest() {
+        assert_eq!(Level::select(Some("portable")).unwrap(), Level::Portable);
+        assert!(Level::select(None).unwrap().is_available());
+        assert_eq!(Level::select(Some("")).unwrap(), Level::select(None).unwrap());
+        let message = Level::select(Some("sse9")).unwrap_err().to_string();
+        assert!(message.contains("sse9") && message.contains("avx2"), "{message}");
+    }
+}

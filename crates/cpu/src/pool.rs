@@ -1,0 +1,286 @@
+//! The thread pool of a backend: every op cuts its work into tasks that the threads claim from an atomic counter.
+//!
+//! Claiming, not static ranges, because a busy neighbour on one core must not hold up the whole op. Which thread runs
+//! a task never changes a result. Idle workers spin for a moment (the next op follows within microseconds), then sleep.
+
+use crate::floating_point::ContractMode;
+use std::any::Any;
+use std::cell::{Cell, UnsafeCell};
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Longer than the gap between two ops of a step, short enough to leave the core to others between steps.
+const SPIN: Duration = Duration::from_micros(50);
+
+type Body = dyn Fn(usize) + Sync;
+
+/// A set of threads; the thread that calls [`Pool::run`] is one of them.
+pub struct Pool {
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
+    /// Held during a run: one at a time.
+    running: Mutex<()>,
+}
+
+/// What the caller and the workers share.
+///
+/// A run is published by `open = true` and ended by `open = false`. A worker counts itself into `inside` before it looks
+/// at `open`, and the caller waits for `inside == 0` after it closed, both sequentially consistent: so a worker either
+/// is waited for or sees the run closed, and never touches a job that is gone.
+struct Shared {
+    job: UnsafeCell<Option<Job>>,
+    open: AtomicBool,
+    inside: AtomicUsize,
+    next: AtomicUsize,
+    /// Number of runs published, so that a worker knows whether it has seen the present one.
+    runs: AtomicUsize,
+    stop: AtomicBool,
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+    /// The caller sleeps here until the last worker is out.
+    left: Mutex<()>,
+    all_left: Condvar,
+}
+
+#[derive(Clone, Copy)]
+struct Job {
+    tasks: usize,
+    body: *const Body,
+}
+
+// SAFETY: `job` is written only while the run is closed and no worker is inside, and read only inside an open run (see
+// `Shared`); the body it points to is Sync.
+unsafe impl Sync for Shared {}
+// SAFETY: as above; the pointer is followed only during the run that lent it.
+unsafe impl Send for Shared {}
+
+thread_local! {
+    /// Whether this thread is inside a task: a nested run is then done by this thread alone.
+    static IN_TASK: Cell<bool> = const { Cell::new(false) };
+}
+
+impl Pool {
+    /// Starts `threads - 1` workers (the caller is the other one) with all signals blocked.
+    pub fn new(threads: usize) -> std::io::Result<Pool> {
+        let shared = Arc::new(Shared {
+            job: UnsafeCell::new(None),
+            open: AtomicBool::new(false),
+            inside: AtomicUsize::new(0),
+            next: AtomicUsize::new(0),
+            runs: AtomicUsize::new(0),
+            stop: AtomicBool::new(false),
+            panic: Mutex::new(None),
+            left: Mutex::new(()),
+            all_left: Condvar::new(),
+        });
+        let mut pool = Pool { shared, workers: Vec::new(), running: Mutex::new(()) };
+        let _signals = BlockedSignals::new();
+        for index in 1..threads {
+            let shared = Arc::clone(&pool.shared);
+            let builder = std::thread::Builder::new().name(format!("gradus-cpu-{index}"));
+            pool.workers.push(builder.spawn(move || shared.work())?);
+        }
+        Ok(pool)
+    }
+
+    /// Threads that take tasks, the caller included.
+    pub fn threads(&self) -> usize {
+        self.workers.len() + 1
+    }
+
+    /// Runs `body(0)`, …, `body(tasks - 1)`, each once, on any threads and in any order, in the contract's floating-point
+    /// mode, and returns when all are done. A panic in a task is raised again here after the others have finished.
+    pub fn run(&self, tasks: usize, body: &(dyn Fn(usize) + Sync)) {
+        let _mode = ContractMode::enter();
+        if tasks <= 1 || self.workers.is_empty() || IN_TASK.get() {
+            (0..tasks).for_each(body);
+            return;
+        }
+        let _running = lock(&self.running);
+        // SAFETY: only the lifetime is erased; the pointer is used inside this run alone, which ends before `body` does.
+        let body: *const Body = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static Body>(body) };
+        let job = Job { tasks, body };
+        // SAFETY: the last run is closed and left by all, and `running` keeps other callers out.
+        unsafe { *self.shared.job.get() = Some(job) };
+        self.shared.next.store(0, Ordering::Relaxed);
+        self.shared.open.store(true, Ordering::SeqCst);
+        self.shared.runs.fetch_add(1, Ordering::SeqCst);
+        for worker in self.workers.iter().take(tasks - 1) {
+            worker.thread().unpark();
+        }
+        self.shared.take_tasks(job);
+        self.shared.open.store(false, Ordering::SeqCst);
+        self.shared.wait_until_left();
+        let panic = lock(&self.shared.panic).take();
+        if let Some(payload) = panic {
+            resume_unwind(payload);
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::SeqCst);
+        for worker in self.workers.drain(..) {
+            worker.thread().unpark();
+            // A worker catches every panic of a task, so there is nothing to report here.
+            let _ = worker.join();
+        }
+    }
+}
+
+impl Shared {
+    /// A worker's life: wait for a run, take part in it, again.
+    fn work(&self) {
+        let _mode = ContractMode::enter();
+        let mut seen = 0;
+        while self.wait_for_run(&mut seen) {
+            self.inside.fetch_add(1, Ordering::SeqCst);
+            if self.open.load(Ordering::SeqCst) {
+                // SAFETY: counted inside an open run, so the caller leaves `job` alone until this worker is out.
+                if let Some(job) = unsafe { *self.job.get() } {
+                    self.take_tasks(job);
+                }
+            }
+            if self.inside.fetch_sub(1, Ordering::SeqCst) == 1 && !self.open.load(Ordering::SeqCst) {
+                drop(lock(&self.left));
+                self.all_left.notify_all();
+            }
+        }
+    }
+
+    /// False when the pool stops.
+    fn wait_for_run(&self, seen: &mut usize) -> bool {
+        let mut arrived = || {
+            let runs = self.runs.load(Ordering::SeqCst);
+            let arrived = runs != *seen;
+            *seen = runs;
+            arrived
+        };
+        loop {
+            if spin_until(|| self.stop.load(Ordering::SeqCst) || arrived()) {
+                return !self.stop.load(Ordering::SeqCst);
+            }
+            // A run published between the last look and this line has left a token that makes park return at once.
+            std::thread::park();
+        }
+    }
+
+    fn take_tasks(&self, job: Job) {
+        IN_TASK.set(true);
+        loop {
+            let task = self.next.fetch_add(1, Ordering::Relaxed);
+            if task >= job.tasks {
+                break;
+            }
+            // SAFETY: the body outlives the run, and this thread is inside it.
+            let body = unsafe { &*job.body };
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| body(task))) {
+                lock(&self.panic).get_or_insert(payload);
+            }
+        }
+        IN_TASK.set(false);
+    }
+
+    fn wait_until_left(&self) {
+        if spin_until(|| self.inside.load(Ordering::SeqCst) == 0) {
+            return;
+        }
+        let mut guard = lock(&self.left);
+        while self.inside.load(Ordering::SeqCst) != 0 {
+            guard = self.all_left.wait(guard).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// Spins until `condition` holds (true) or [`SPIN`] has passed (false).
+fn spin_until(mut condition: impl FnMut() -> bool) -> bool {
+    let start = Instant::now();
+    loop {
+        for _ in 0..64 {
+            if condition() {
+                return true;
+            }
+            std::hint::spin_loop();
+        }
+        if start.elapsed() > SPIN {
+            return false;
+        }
+    }
+}
+
+/// No invariant of these mutexes can be broken by a panic of their holder.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// All signals blocked in this thread until dropped; threads spawned meanwhile keep them blocked, so that the process's
+/// handlers (JavaScript's) never run on a worker.
+struct BlockedSignals {
+    former: libc::sigset_t,
+}
+
+impl BlockedSignals {
+    fn new() -> BlockedSignals {
+        // SAFETY: plain calls on two live signal sets; a zeroed set is a valid value to overwrite.
+        unsafe {
+            let mut all: libc::sigset_t = std::mem::zeroed();
+            let mut former: libc::sigset_t = std::mem::zeroed();
+            libc::sigfillset(&raw mut all);
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut former);
+            BlockedSignals { former }
+        }
+    }
+}
+
+impl Drop for BlockedSignals {
+    fn drop(&mut self) {
+        // SAFETY: restores the mask that `new` read.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.former, std::ptr::null_mut()) };
+    }
+}
+
+/// A mutable slice of which the tasks of one run write disjoint parts.
+pub struct DisjointMut<'a, T> {
+    pointer: *mut T,
+    len: usize,
+    lifetime: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: `range` demands that parts handed out do not overlap, so threads never share an element.
+unsafe impl<T: Send> Sync for DisjointMut<'_, T> {}
+// SAFETY: as a mutable slice of T.
+unsafe impl<T: Send> Send for DisjointMut<'_, T> {}
+
+impl<'a, T> DisjointMut<'a, T> {
+    pub fn new(slice: &'a mut [T]) -> DisjointMut<'a, T> {
+        DisjointMut { pointer: slice.as_mut_ptr(), len: slice.len(), lifetime: PhantomData }
+    }
+
+    /// Elements `start..start + len`. Panics outside the slice.
+    ///
+    /// # Safety
+    /// No other part that overlaps this one may be alive.
+    #[allow(clippy::mut_from_ref)]
+    #[inline]
+    pub unsafe fn range(&self, start: usize, len: usize) -> &mut [T] {
+        assert!(start <= self.len && len <= self.len - start, "part {start}+{len} of {} elements", self.len);
+        // SAFETY: inside the slice, exclusively borrowed for 'a, and disjoint by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.pointer.add(start), len) }
+    }
+
+    /// The address of the first element, for kernels that write strided tiles.
+    #[inline]
+    pub fn as_mut_ptr(&self) -> *mut T {
+        self.pointer
+    }
+}
+
+/// Runs `body(start, end)` over `0..len` cut into ranges of `grain` (the last one may be shorter).
+pub fn run_ranges(pool: &Pool, len: usize, grain: usize, body: &(dyn Fn(usize, usize) + Sync)) {
+    let grain = grain.max(1);
+    pool.run(len.div_ceil(grain), &|task| body(task * grain, ((task + 1) * grain).min(len)));
+}
