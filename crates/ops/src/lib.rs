@@ -22,6 +22,7 @@
 
 mod backend;
 mod error;
+pub mod philox;
 mod shapes;
 
 pub use backend::Backend;
