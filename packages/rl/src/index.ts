@@ -1,1 +1,33 @@
 // The public names of @gradus/rl.
+export { type AdvantageStd, groupAdvantages } from "./advantage.ts";
+export { RlError, type RlErrorCode } from "./error.ts";
+export { type Filtered, filterGroups, type OverlongFiltering } from "./filter.ts";
+export { groupRollouts, type RolloutVerdict } from "./group.ts";
+export { grpoLoop } from "./loop.ts";
+export {
+  type GrpoOptions,
+  type JudgedRollout,
+  type LoopState,
+  type OptimizerOptions,
+  type RolloutColumns,
+  type Source,
+  startLoop,
+} from "./loop-options.ts";
+export type { StepRecord } from "./metrics.ts";
+export type {
+  FinishReason,
+  Message,
+  PackedTokens,
+  PromptInput,
+  RolloutBatch,
+  RolloutInfo,
+  RolloutOptions,
+  StepMetrics,
+  StepOptions,
+  TrainablePolicy,
+  TrainingBatch,
+} from "./policy.ts";
+export { learningRate, type Schedule } from "./schedule.ts";
+export { type BatchSource, type SftOptions, sftLoop } from "./sft.ts";
+export type { PlateauRule, StageEnd, StageEndRules } from "./stage-end.ts";
+export { type LossAggMode, rolloutWeights, type WeightOptions } from "./weights.ts";

@@ -1,0 +1,121 @@
+// What the RL loop is given, and the state that it keeps: plain data, so that a checkpoint can hold it.
+
+import { RlError } from "./error.ts";
+import type { OverlongFiltering } from "./filter.ts";
+import type { RolloutVerdict } from "./group.ts";
+import type { StepRecord } from "./metrics.ts";
+import type { FinishReason, PromptInput, RolloutBatch, TrainablePolicy } from "./policy.ts";
+import type { PlateauRule, StageEndRules } from "./stage-end.ts";
+import type { WeightOptions } from "./weights.ts";
+
+/** Items by position in an endless (or finite) sequence of epochs; a pure function of the cursor. */
+export interface Source<T> {
+  /** Up to `count` items from `cursor`, never across an epoch's end; undefined when the sequence is over. */
+  take(cursor: number, count: number): { items: readonly T[]; epoch: number; nextCursor: number } | undefined;
+}
+
+/** One response on its way to the reward. `promptText` is there when the prompt was given as text. */
+export type JudgedRollout<P> = {
+  readonly prompt: P;
+  readonly promptText?: string;
+  readonly text: string;
+  readonly finishReason: FinishReason;
+  readonly length: number;
+};
+
+/** Optimizer settings that stay the same during a stage; `learningRate` is a function of the stage's step. */
+export type OptimizerOptions = {
+  readonly learningRate: (step: number) => number;
+  readonly betas?: readonly [number, number];
+  readonly weightDecay?: number;
+  readonly epsilon?: number;
+  readonly maxGradNorm?: number;
+  readonly microBatchTokens?: number;
+};
+
+/** One entry per rollout: scores (NaN where there is none), kinds (of the verdict, "fault" or "truncated"), advantages. */
+export type RolloutColumns = { scores: Float32Array; kinds: readonly string[]; advantages: Float32Array };
+
+export type GrpoOptions<P> = WeightOptions & {
+  readonly policy: TrainablePolicy;
+  readonly prompts: Source<P>;
+  readonly promptInput: (prompt: P) => PromptInput;
+  /** The verdict on one rollout; retries of faults are its own affair. */
+  readonly judge: (rollout: JudgedRollout<P>) => Promise<RolloutVerdict>;
+  readonly seed: bigint | number;
+  /** Index of the stage in the run; part of every rollout's random stream. */
+  readonly stage: number;
+  readonly promptsPerStep: number;
+  readonly groupSize: number;
+  readonly temperature: number;
+  readonly stop?: readonly string[];
+  readonly overlongFiltering: OverlongFiltering;
+  readonly dropZeroVariance: boolean;
+  readonly optimizer: OptimizerOptions;
+  readonly end: StageEndRules;
+  /** After this many non-finite updates in a row the run stops. */
+  readonly maxSkippedInARow: number;
+  readonly state: LoopState;
+  /** Seconds, from any fixed moment. */
+  readonly clock: () => number;
+  /** Called before the batch is closed; `step` is the stage's, counted from 0. */
+  readonly record?: (batch: RolloutBatch, columns: RolloutColumns, step: number) => Promise<void>;
+};
+
+/** Where a loop stands. The loop changes it after every step, before it yields; JSON holds it exactly. */
+export type LoopState = {
+  /** Steps done in this stage. */
+  step: number;
+  /** Position in the stage's prompts (or samples). */
+  cursor: number;
+  /** Steps done in the whole run. */
+  globalStep: number;
+  skippedSteps: number;
+  skippedInARow: number;
+  /** Mean scores of the last steps, as many as the plateau rule looks at. */
+  scores: number[];
+};
+
+/** The state of a stage that begins after `globalStep` steps of the run. */
+export function startLoop(globalStep = 0): LoopState {
+  return { step: 0, cursor: 0, globalStep, skippedSteps: 0, skippedInARow: 0, scores: [] };
+}
+
+/** Refuses settings that cannot work, naming the setting and the remedy. */
+export function checkGrpoOptions<P>(options: GrpoOptions<P>): void {
+  const { groupSize, promptsPerStep, temperature, maxResponseLength } = options;
+  requireInteger("groupSize", groupSize, 2, "a group of one has no advantage");
+  requireInteger("promptsPerStep", promptsPerStep, 1, "a step needs a prompt");
+  requireInteger("maxResponseLength", maxResponseLength, 1, "a response needs a token");
+  if (!(temperature > 0)) {
+    throw new RlError("bad-option", `temperature ${temperature}: expected above 0; training samples the policy itself`);
+  }
+}
+
+function requireInteger(name: string, value: number, least: number, reason: string): void {
+  if (Number.isInteger(value) && value >= least) return;
+  throw new RlError("bad-option", `${name} ${value}: expected an integer of at least ${least}; ${reason}`);
+}
+
+/** Moves the state past a step and gives the counters of its record. */
+export function advance(
+  state: LoopState,
+  done: { nextCursor: number; epoch: number; nonFinite: boolean; allMasked: boolean },
+): StepRecord {
+  state.step++;
+  state.globalStep++;
+  state.cursor = done.nextCursor;
+  if (done.nonFinite || done.allMasked) state.skippedSteps++;
+  if (!done.allMasked) state.skippedInARow = done.nonFinite ? state.skippedInARow + 1 : 0;
+  return {
+    "training/global_step": state.globalStep,
+    "training/epoch": done.epoch,
+    "training/skipped_steps": state.skippedSteps,
+  };
+}
+
+/** Keeps as many mean scores as the plateau rule looks at. */
+export function rememberScore(state: LoopState, score: number | undefined, rule: PlateauRule | undefined): void {
+  if (score === undefined || !rule) return;
+  state.scores = [...state.scores, score].slice(-2 * rule.window);
+}

@@ -1,0 +1,92 @@
+// What the algorithm asks of a policy; the SDK's Policy fulfils it by shape. Token ids and logprobs of rollouts stay
+// inside the policy: only texts, lengths and finish reasons come out.
+
+export type Message = { readonly role: "system" | "user" | "assistant"; readonly content: string };
+
+/** Messages (the policy's own chat template), raw text, or token ids. */
+export type PromptInput = readonly Message[] | string | Uint32Array;
+
+/** "length": the response reached the limit without an end token. */
+export type FinishReason = "stop" | "length" | "abort";
+
+/** One response. `length` counts its tokens, the end token included; the entropies (at T and at 1) are means over them. */
+export type RolloutInfo = {
+  readonly promptIndex: number;
+  readonly rolloutIndex: number;
+  readonly text: string;
+  readonly promptLength: number;
+  readonly length: number;
+  readonly finishReason: FinishReason;
+  readonly entropy: number;
+  readonly entropyRaw: number;
+};
+
+/**
+ * One update. `weights` has one entry per rollout or per response token (rollout batches), or one per token with loss
+ * (packed batches), every denominator already in it: loss = −Σ weight · logprob.
+ */
+export type StepOptions = {
+  readonly weights: Float32Array;
+  readonly learningRate: number;
+  readonly betas?: readonly [number, number];
+  readonly weightDecay?: number;
+  readonly epsilon?: number;
+  readonly maxGradNorm?: number;
+  readonly ratioClip?: { readonly low: number; readonly high: number };
+  readonly microBatchTokens?: number;
+};
+
+/** What an update did. `skipped` names why nothing moved, or is null. `seconds` is the update's own time. */
+export type StepMetrics = {
+  readonly loss: number;
+  readonly gradNorm: number;
+  readonly entropy: number;
+  readonly logprobAbsDiffMax: number;
+  readonly tokens: number;
+  readonly trainedTokens: number;
+  readonly skipped: string | null;
+  readonly seconds: number;
+};
+
+export interface TrainingBatch {
+  readonly tokens: number;
+  close(): void;
+}
+
+export interface RolloutBatch extends TrainingBatch {
+  readonly rollouts: readonly RolloutInfo[];
+  readonly responseTokens: number;
+  readonly entropy: number;
+  readonly entropyRaw: number;
+  /** Writes the step's rollout file; one score, kind and advantage per rollout. */
+  record(
+    file: string,
+    columns: { scores: Float32Array; kinds: readonly string[]; advantages: Float32Array },
+  ): Promise<void>;
+}
+
+export type RolloutOptions = {
+  readonly groupSize: number;
+  readonly maxResponseLength: number;
+  readonly temperature: number;
+  readonly seed: bigint | number;
+  readonly purpose?: string;
+  readonly stage?: number;
+  readonly step?: number;
+  readonly ids?: readonly string[];
+  readonly stop?: readonly string[];
+};
+
+/** Whole sequences packed one after the other: sequence s is tokens[cuSeqlens[s] … cuSeqlens[s + 1]]. */
+export type PackedTokens = {
+  readonly tokens: Uint32Array;
+  readonly cuSeqlens: Uint32Array;
+  /** 1 where the token is predicted with loss. */
+  readonly lossMask: Uint8Array;
+};
+
+export interface TrainablePolicy {
+  rollout(prompts: readonly PromptInput[], options: RolloutOptions): Promise<RolloutBatch>;
+  batch(input: PackedTokens): Promise<TrainingBatch>;
+  step(batch: TrainingBatch, options: StepOptions): Promise<StepMetrics>;
+}
