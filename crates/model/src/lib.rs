@@ -1,1 +1,39 @@
-//! model
+//! The policy network: config, weights under Hugging Face names, packed token batches, forward, backward and paged inference.
+//!
+//! Stands above the op list (`ops`) and below `engine` and `train`, which meet here: one copy of the weights, one forward.
+//! Written once over the trait [`gradus_ops::Backend`]; every path calls the same ops in the same order, so equal tokens give equal bits.
+
+mod backward;
+mod batch;
+mod block;
+mod config;
+mod config_fields;
+mod error;
+mod forward;
+mod head;
+mod init;
+mod layout;
+mod loss;
+mod model;
+mod paged;
+mod paged_workspace;
+mod parameters;
+mod rope;
+mod sample;
+mod stream;
+mod workspace;
+
+pub use batch::TokenBatch;
+pub use config::{Architecture, ModelConfig};
+pub use error::{Error, Result};
+pub use head::{Score, ScoreRow};
+pub use layout::{HfTensor, ParameterKind};
+pub use loss::{LossRow, LossSums};
+pub use model::Model;
+pub use paged::{KvCache, PagedInputs};
+pub use paged_workspace::PagedWorkspace;
+pub use parameters::{Parameter, Parameters};
+pub use rope::RopeScaling;
+pub use sample::{SampleRow, Sampled};
+pub use stream::stream;
+pub use workspace::TrainingWorkspace;

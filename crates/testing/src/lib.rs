@@ -1,5 +1,7 @@
 //! What the tests of every crate share: seeded numbers and distances to a reference. A dev-dependency only.
 
+mod golden;
 mod numbers;
 
+pub use golden::{GOLDEN_CASES, GOLDEN_POLICY_CASE, Golden};
 pub use numbers::{integers, relative_l2, uniform};

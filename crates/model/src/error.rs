@@ -1,0 +1,34 @@
+//! What can go wrong with a policy: a config or checkpoint that is refused, bad inputs, or a failing op.
+
+use std::path::PathBuf;
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Every message names the field, tensor or argument, what was expected and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("config.json: {field}: {reason}")]
+    Config { field: String, reason: String },
+    #[error("{path}: {source}")]
+    ConfigFile { path: PathBuf, source: Box<Error> },
+    #[error("cannot {action} {path}: {source}")]
+    Io { action: &'static str, path: PathBuf, source: std::io::Error },
+    #[error("{what}: {reason}")]
+    Invalid { what: &'static str, reason: String },
+    #[error(transparent)]
+    Tensor(#[from] gradus_tensor::Error),
+    #[error(transparent)]
+    Op(#[from] gradus_ops::Error),
+}
+
+impl Error {
+    /// A refused field of config.json.
+    pub(crate) fn config(field: impl Into<String>, reason: impl Into<String>) -> Error {
+        Error::Config { field: field.into(), reason: reason.into() }
+    }
+
+    /// An argument that breaks the documented shape or range.
+    pub(crate) fn invalid(what: &'static str, reason: impl Into<String>) -> Error {
+        Error::Invalid { what, reason: reason.into() }
+    }
+}

@@ -1,0 +1,55 @@
+//! Random initial weights: one Philox stream for each Hugging Face tensor, so fusing or packing changes no value.
+
+use gradus_ops::Backend;
+use gradus_ops::philox::{normal_pair, number};
+
+use crate::{ParameterKind, Parameters, Result, stream};
+
+/// Normal numbers from one Philox call.
+const NORMALS: usize = 4;
+
+/// Matrices and embedding normal(0, deviation), norms 1, biases 0.
+pub(crate) fn randomise<B: Backend>(
+    parameters: &mut Parameters<B>,
+    backend: &B,
+    deviation: f32,
+    seed: u64,
+) -> Result<()> {
+    let mut values = Vec::new();
+    for parameter in &mut parameters.list {
+        let (kind, cols) = (parameter.kind, parameter.cols);
+        for tensor in &parameter.hf {
+            let stream = stream("init", 0, 0, tensor.name.as_bytes(), 0, 0);
+            for (first, rows) in parameter.blocks(tensor.rows) {
+                values.clear();
+                values.resize(rows * cols, if kind == ParameterKind::Norm { 1.0 } else { 0.0 });
+                if !kind.is_vector() {
+                    fill_normal(&mut values, first * cols, deviation, seed, stream, backend.threads());
+                }
+                backend.load_row_major(&mut parameter.weight, tensor.row_offset + first, &values)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Elements `first..first + values.len()` of a tensor, `first` a multiple of [`NORMALS`]. Each is a function of its index alone,
+/// so blocks and threads share the work freely.
+fn fill_normal(values: &mut [f32], first: usize, deviation: f32, seed: u64, stream: u64, threads: usize) {
+    let share = values.len().div_ceil(threads).next_multiple_of(NORMALS);
+    std::thread::scope(|scope| {
+        for (i, part) in values.chunks_mut(share).enumerate() {
+            scope.spawn(move || fill_normal_range(part, first + i * share, deviation, seed, stream));
+        }
+    });
+}
+
+fn fill_normal_range(values: &mut [f32], first: usize, deviation: f32, seed: u64, stream: u64) {
+    for (i, four) in values.chunks_mut(NORMALS).enumerate() {
+        let words = number(seed, stream, (first / NORMALS + i) as u32, 0);
+        let ([a, b], [c, d]) = (normal_pair(words[0], words[1]), normal_pair(words[2], words[3]));
+        for (value, normal) in four.iter_mut().zip([a, b, c, d]) {
+            *value = normal * deviation;
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Inference on the paged KV cache: one step over any mixture of prefill chunks and single decode tokens.
+//!
+//! The engine decides which tokens a step holds and where their keys and values go; this runs the layers over them.
+
+use gradus_ops::{AttentionShape, Backend, KvPageShape, PAGE_TOKENS};
+use gradus_tensor::DType::F32;
+
+use crate::batch::check_ids;
+use crate::block::NormOutputs;
+use crate::paged_workspace::{PagedBuffers, PagedHeadBuffers};
+use crate::{Error, Model, ModelConfig, PagedWorkspace, Result};
+
+/// Keys and values of every layer, in pages of [`PAGE_TOKENS`] positions. A page number means the same page in every layer.
+pub struct KvCache<B: Backend> {
+    pages: usize,
+    shape: KvPageShape,
+    /// (keys, values) of each layer.
+    layers: Vec<(B::Buffer, B::Buffer)>,
+}
+
+/// One step's tokens. The first four lists have an entry for each token, in any order of sequences;
+/// the tokens of one sequence ascend by position.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PagedInputs {
+    pub tokens: Vec<u32>,
+    /// Position in its sequence.
+    pub positions: Vec<u32>,
+    /// Row of `page_table` that holds its sequence's pages.
+    pub sequences: Vec<u32>,
+    /// Where its key and value go: page · [`PAGE_TOKENS`] + offset.
+    pub slots: Vec<u32>,
+    /// `[rows, pages_max]`: page numbers in order of position; entries past a sequence's end are not read.
+    pub page_table: Vec<u32>,
+    pub pages_max: usize,
+    /// Indices of the tokens whose logits are wanted.
+    pub logit_rows: Vec<u32>,
+}
+
+impl<B: Backend> KvCache<B> {
+    /// Empty pages for the layers of `model`.
+    pub fn new(model: &Model<B>, pages: usize) -> Result<KvCache<B>> {
+        let shape = KvPageShape { attention: model.config.attention(), pages };
+        let memory = || model.backend.alloc(F32, shape.elements());
+        let layers = (0..model.config.num_hidden_layers).map(|_| Ok((memory()?, memory()?))).collect::<Result<_>>()?;
+        Ok(KvCache { pages, shape, layers })
+    }
+
+    pub fn pages(&self) -> usize {
+        self.pages
+    }
+
+    /// Bytes of one page over all layers.
+    pub fn page_bytes(config: &ModelConfig) -> usize {
+        let AttentionShape { kv_heads, head_dim, .. } = config.attention();
+        2 * F32.bytes() * config.num_hidden_layers * kv_heads * head_dim * PAGE_TOKENS
+    }
+
+    /// Copies page `from` to page `to` in every layer.
+    pub fn copy_page(&mut self, backend: &B, from: usize, to: usize) -> Result<()> {
+        let shape = self.shape;
+        self.layers.iter_mut().try_for_each(|(keys, values)| Ok(backend.kv_copy_page(shape, from, to, keys, values)?))
+    }
+}
+
+impl PagedInputs {
+    fn check(&self, config: &ModelConfig, pages: usize) -> Result<()> {
+        let refuse = |reason: String| Err(Error::invalid("paged inputs", reason));
+        let tokens = self.tokens.len();
+        if [&self.positions, &self.sequences, &self.slots].iter().any(|list| list.len() != tokens) {
+            return refuse(format!("positions, sequences and slots must have one entry for each of {tokens} tokens"));
+        }
+        if let Some(position) = self.positions.iter().find(|&&p| p as usize >= config.max_position_embeddings) {
+            let limit = config.max_position_embeddings;
+            return refuse(format!("position {position} is not below max_position_embeddings = {limit}"));
+        }
+        let rows = self.page_table.len().checked_div(self.pages_max).unwrap_or(0);
+        for (&sequence, &position) in self.sequences.iter().zip(&self.positions) {
+            let pages_used = position as usize / PAGE_TOKENS + 1;
+            if sequence as usize >= rows || pages_used > self.pages_max {
+                return refuse(format!(
+                    "sequence {sequence} at position {position} is outside the {rows} rows of the page table"
+                ));
+            }
+            let row = sequence as usize * self.pages_max;
+            if self.page_table[row..row + pages_used].iter().any(|&page| page as usize >= pages) {
+                return refuse(format!("the pages of sequence {sequence} are not all below {pages}"));
+            }
+        }
+        if self.slots.iter().any(|&slot| slot as usize >= pages * PAGE_TOKENS) {
+            return refuse(format!("a slot is not below {pages} pages of {PAGE_TOKENS}"));
+        }
+        if self.logit_rows.iter().any(|&row| row as usize >= tokens) {
+            return refuse(format!("a logit row is not below the {tokens} tokens"));
+        }
+        check_ids(&self.tokens, config)
+    }
+}
+
+impl<B: Backend> Model<B> {
+    /// Runs one step: stores the tokens' keys and values in `cache` and leaves the logits of `logit_rows` in `workspace`.
+    pub fn forward_paged(
+        &self,
+        inputs: &PagedInputs,
+        cache: &mut KvCache<B>,
+        workspace: &mut PagedWorkspace<B>,
+    ) -> Result<()> {
+        inputs.check(&self.config, cache.pages)?;
+        let tokens = inputs.tokens.len();
+        if tokens == 0 {
+            return Err(Error::invalid("paged inputs", "a step needs at least one token"));
+        }
+        let buffers = workspace.begin(self, inputs)?;
+        let embedding = self.parameters.weight(self.parameters.index.embedding);
+        self.backend.embedding(embedding, &buffers.ids, tokens, &mut buffers.delta)?;
+        for number in 0..self.config.num_hidden_layers {
+            self.paged_layer(number, tokens, inputs.pages_max, cache, buffers)?;
+        }
+        if !inputs.logit_rows.is_empty() {
+            self.paged_logits(inputs.logit_rows.len(), buffers)?;
+        }
+        workspace.rows = inputs.logit_rows.len();
+        Ok(())
+    }
+
+    /// On entry and on return the residual is `sum` plus the branch in `delta` (before layer 0: `delta` alone, the embedding).
+    fn paged_layer(
+        &self,
+        number: usize,
+        tokens: usize,
+        pages_max: usize,
+        cache: &mut KvCache<B>,
+        buffers: &mut PagedBuffers<B>,
+    ) -> Result<()> {
+        let backend = self.backend.as_ref();
+        let layer = &self.parameters.index.layers[number];
+        let PagedBuffers { positions, sequences, slots, page_table, sum, next_sum, x, delta, rstd, .. } = buffers;
+        let (residual, branch) = if number == 0 { (&*delta, None) } else { (&*sum, Some(&*delta)) };
+        let outputs = NormOutputs { sum: next_sum, rstd, out: x };
+        self.residual_norm(layer.attention_norm, tokens, residual, branch, outputs)?;
+        self.project_qkv(layer, x, positions, tokens, &mut buffers.qkv)?;
+        let (keys, values) = &mut cache.layers[number];
+        let (qkv, attended) = (&buffers.qkv.qkv, &mut buffers.attended);
+        backend.kv_append(cache.shape, qkv, slots, tokens, keys, values)?;
+        backend.paged_attention(
+            cache.shape,
+            qkv,
+            tokens,
+            positions,
+            sequences,
+            page_table,
+            pages_max,
+            keys,
+            values,
+            attended,
+        )?;
+        self.linear((layer.output, layer.output_bias), attended, tokens, delta)?;
+        // The stream moves from next_sum back into sum here, so no swap is needed.
+        let outputs = NormOutputs { sum, rstd, out: x };
+        self.residual_norm(layer.mlp_norm, tokens, next_sum, Some(delta), outputs)?;
+        self.mlp(layer, x, tokens, &mut buffers.gate_up, &mut buffers.activation, delta)
+    }
+
+    /// Final norm and head of the asked rows only.
+    fn paged_logits(&self, rows: usize, buffers: &mut PagedBuffers<B>) -> Result<()> {
+        let (backend, hidden) = (self.backend.as_ref(), self.config.hidden_size);
+        let PagedBuffers { sum: stream, delta: branch, head, .. } = buffers;
+        let PagedHeadBuffers { indices, residual, delta, sum, x, rstd, logits, .. } = head;
+        backend.gather_rows(stream, indices, 0, rows, hidden, residual)?;
+        backend.gather_rows(branch, indices, 0, rows, hidden, delta)?;
+        let outputs = NormOutputs { sum, rstd, out: x };
+        self.residual_norm(self.parameters.index.final_norm, rows, residual, Some(delta), outputs)?;
+        self.linear((self.parameters.index.head, None), x, rows, logits)
+    }
+}

@@ -1,0 +1,167 @@
+//! Device memory of one inference step; grows to the largest step seen.
+
+use gradus_ops::Backend;
+use gradus_tensor::DType::{F32, U32};
+
+use crate::block::QkvBuffers;
+use crate::{Model, PagedInputs, Result};
+
+/// Memory of `forward_paged` and `sample_rows`; empty until the first step.
+pub struct PagedWorkspace<B: Backend> {
+    capacity: PagedSizes,
+    pub(crate) buffers: Option<PagedBuffers<B>>,
+    /// Rows of logits of the last step.
+    pub(crate) rows: usize,
+}
+
+/// What the memory of a step depends on.
+#[derive(Clone, Copy, Debug, Default)]
+struct PagedSizes {
+    tokens: usize,
+    rows: usize,
+    table: usize,
+}
+
+impl PagedSizes {
+    /// Room for both, rounded up so that steps of nearly the same size do not allocate.
+    fn grown_to(self, other: PagedSizes) -> PagedSizes {
+        PagedSizes {
+            tokens: self.tokens.max(other.tokens).next_multiple_of(16),
+            rows: self.rows.max(other.rows).next_multiple_of(16),
+            table: self.table.max(other.table).next_power_of_two(),
+        }
+    }
+
+    fn holds(self, other: PagedSizes) -> bool {
+        other.tokens <= self.tokens && other.rows <= self.rows && other.table <= self.table
+    }
+}
+
+pub(crate) struct PagedBuffers<B: Backend> {
+    pub ids: B::Buffer,
+    pub positions: B::Buffer,
+    pub sequences: B::Buffer,
+    pub slots: B::Buffer,
+    pub page_table: B::Buffer,
+    /// The residual stream and the next one, written in turns `[tokens, hidden]`.
+    pub sum: B::Buffer,
+    pub next_sum: B::Buffer,
+    pub x: B::Buffer,
+    pub delta: B::Buffer,
+    pub rstd: B::Buffer,
+    pub qkv: QkvBuffers<B>,
+    pub attended: B::Buffer,
+    pub gate_up: B::Buffer,
+    pub activation: B::Buffer,
+    pub head: PagedHeadBuffers<B>,
+}
+
+/// Of the rows whose logits are asked for.
+pub(crate) struct PagedHeadBuffers<B: Backend> {
+    pub indices: B::Buffer,
+    pub residual: B::Buffer,
+    pub delta: B::Buffer,
+    pub sum: B::Buffer,
+    pub x: B::Buffer,
+    pub rstd: B::Buffer,
+    pub logits: B::Buffer,
+    pub inv_t: B::Buffer,
+    pub greedy: B::Buffer,
+    pub streams: B::Buffer,
+    pub positions: B::Buffer,
+    pub ids: B::Buffer,
+    pub lse: B::Buffer,
+    pub logprob: B::Buffer,
+    pub entropy: B::Buffer,
+}
+
+impl<B: Backend> Default for PagedWorkspace<B> {
+    fn default() -> Self {
+        PagedWorkspace::new()
+    }
+}
+
+impl<B: Backend> PagedWorkspace<B> {
+    pub fn new() -> PagedWorkspace<B> {
+        PagedWorkspace { capacity: PagedSizes::default(), buffers: None, rows: 0 }
+    }
+
+    /// Logits f32 `[logit_rows, vocab]` of the last step, and their rows; nothing before the first.
+    pub fn logits(&self) -> Option<(&B::Buffer, usize)> {
+        self.buffers.as_ref().map(|buffers| (&buffers.head.logits, self.rows))
+    }
+
+    /// Makes room for a step and copies its inputs in.
+    pub(crate) fn begin(&mut self, model: &Model<B>, inputs: &PagedInputs) -> Result<&mut PagedBuffers<B>> {
+        self.rows = 0;
+        let sizes =
+            PagedSizes { tokens: inputs.tokens.len(), rows: inputs.logit_rows.len(), table: inputs.page_table.len() };
+        if self.buffers.is_none() || !self.capacity.holds(sizes) {
+            let capacity = self.capacity.grown_to(sizes);
+            // The old memory goes first: both together might not fit.
+            self.buffers = None;
+            self.buffers = Some(PagedBuffers::new(model, capacity)?);
+            self.capacity = capacity;
+        }
+        let buffers = self.buffers.as_mut().expect("just allocated");
+        let backend = model.backend.as_ref();
+        backend.write(&mut buffers.ids, 0, &inputs.tokens)?;
+        backend.write(&mut buffers.positions, 0, &inputs.positions)?;
+        backend.write(&mut buffers.sequences, 0, &inputs.sequences)?;
+        backend.write(&mut buffers.slots, 0, &inputs.slots)?;
+        backend.write(&mut buffers.page_table, 0, &inputs.page_table)?;
+        backend.write(&mut buffers.head.indices, 0, &inputs.logit_rows)?;
+        Ok(buffers)
+    }
+}
+
+impl<B: Backend> PagedBuffers<B> {
+    fn new(model: &Model<B>, sizes: PagedSizes) -> Result<PagedBuffers<B>> {
+        let (config, backend) = (&model.config, model.backend.as_ref());
+        let f32s = |width: usize| backend.alloc(F32, sizes.tokens * width);
+        let u32s = || backend.alloc(U32, sizes.tokens);
+        Ok(PagedBuffers {
+            ids: u32s()?,
+            positions: u32s()?,
+            sequences: u32s()?,
+            slots: u32s()?,
+            page_table: backend.alloc(U32, sizes.table)?,
+            sum: f32s(config.hidden_size)?,
+            next_sum: f32s(config.hidden_size)?,
+            x: f32s(config.hidden_size)?,
+            delta: f32s(config.hidden_size)?,
+            rstd: f32s(1)?,
+            qkv: QkvBuffers::new(config, backend, sizes.tokens)?,
+            attended: f32s(config.attention().q_dim())?,
+            gate_up: f32s(2 * config.intermediate_size)?,
+            activation: f32s(config.intermediate_size)?,
+            head: PagedHeadBuffers::new(model, sizes.rows)?,
+        })
+    }
+}
+
+impl<B: Backend> PagedHeadBuffers<B> {
+    fn new(model: &Model<B>, rows: usize) -> Result<PagedHeadBuffers<B>> {
+        let backend = model.backend.as_ref();
+        let f32s = |width: usize| backend.alloc(F32, rows * width);
+        let u32s = |width: usize| backend.alloc(U32, rows * width);
+        let hidden = model.config.hidden_size;
+        Ok(PagedHeadBuffers {
+            indices: u32s(1)?,
+            residual: f32s(hidden)?,
+            delta: f32s(hidden)?,
+            sum: f32s(hidden)?,
+            x: f32s(hidden)?,
+            rstd: f32s(1)?,
+            logits: f32s(model.config.vocab_size)?,
+            inv_t: f32s(1)?,
+            greedy: u32s(1)?,
+            streams: u32s(4)?,
+            positions: u32s(1)?,
+            ids: u32s(1)?,
+            lse: f32s(1)?,
+            logprob: f32s(1)?,
+            entropy: f32s(1)?,
+        })
+    }
+}

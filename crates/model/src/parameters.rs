@@ -1,0 +1,142 @@
+//! The parameters in device memory, and their way from and to files under Hugging Face names.
+//!
+//! Gradients and both moments are lists of the same layout ([`Parameters::like`]), so they are stored and read the same way.
+
+use gradus_ops::Backend;
+use gradus_tensor::{Checkpoint, SafetensorsWriter, TensorSpec};
+
+use crate::layout::{HfTensor, ParameterIndex, ParameterKind, layout};
+use crate::{Error, ModelConfig, Result};
+
+/// Values converted at a time on the way from or to a file, so that no matrix is held twice.
+const BLOCK_ELEMENTS: usize = 1 << 20;
+
+/// One weight `[rows, cols]` and the Hugging Face tensors that are its rows.
+pub struct Parameter<B: Backend> {
+    pub weight: B::Weight,
+    pub kind: ParameterKind,
+    pub rows: usize,
+    pub cols: usize,
+    pub hf: Vec<HfTensor>,
+}
+
+impl<B: Backend> Parameter<B> {
+    /// The shape of `tensor` in a file: norms and biases have one dimension there.
+    fn file_shape(&self, tensor: &HfTensor) -> Vec<usize> {
+        if self.kind.is_vector() { vec![tensor.rows] } else { vec![tensor.rows, self.cols] }
+    }
+
+    /// (first row, rows) of the blocks in which `rows` rows are converted.
+    pub(crate) fn blocks(&self, rows: usize) -> impl Iterator<Item = (usize, usize)> + use<B> {
+        // A multiple of 4 rows, so that a block begins with a whole group of random numbers.
+        let step = (BLOCK_ELEMENTS / self.cols).max(1).next_multiple_of(4);
+        (0..rows).step_by(step).map(move |first| (first, step.min(rows - first)))
+    }
+}
+
+/// All parameters in a fixed order: embedding, layers, final norm, and the head where it is not tied to the embedding.
+pub struct Parameters<B: Backend> {
+    pub list: Vec<Parameter<B>>,
+    pub(crate) index: ParameterIndex,
+}
+
+impl<B: Backend> Parameters<B> {
+    /// Zeros in the shapes of `config`.
+    pub(crate) fn zeros(config: &ModelConfig, backend: &B) -> Result<Parameters<B>> {
+        let (specs, index) = layout(config);
+        let list = specs
+            .into_iter()
+            .map(|spec| {
+                let weight = backend.alloc_weight(spec.rows, spec.cols)?;
+                Ok(Parameter { weight, kind: spec.kind, rows: spec.rows, cols: spec.cols, hf: spec.hf })
+            })
+            .collect::<Result<_>>()?;
+        Ok(Parameters { list, index })
+    }
+
+    /// Zeros in the same shapes: gradients or moments.
+    pub fn like(&self, backend: &B) -> Result<Parameters<B>> {
+        let twin = |parameter: &Parameter<B>| {
+            let weight = backend.alloc_weight(parameter.rows, parameter.cols)?;
+            Ok(Parameter { weight, hf: parameter.hf.clone(), ..*parameter })
+        };
+        Ok(Parameters { list: self.list.iter().map(twin).collect::<Result<_>>()?, index: self.index.clone() })
+    }
+
+    /// Sets every value to zero.
+    pub fn zero(&mut self, backend: &B) -> Result<()> {
+        self.list.iter_mut().try_for_each(|parameter| Ok(backend.zero_weight(&mut parameter.weight)?))
+    }
+
+    /// Number of values.
+    pub fn elements(&self) -> usize {
+        self.list.iter().map(|parameter| parameter.rows * parameter.cols).sum()
+    }
+
+    /// Names and shapes of the tensors that [`Parameters::write`] writes, in its order.
+    pub fn tensor_specs(&self, prefix: &str) -> Vec<TensorSpec> {
+        let of_parameter = |parameter: &Parameter<B>| -> Vec<TensorSpec> {
+            let spec = |t: &HfTensor| TensorSpec::new(format!("{prefix}{}", t.name), parameter.file_shape(t));
+            parameter.hf.iter().map(spec).collect()
+        };
+        self.list.iter().flat_map(of_parameter).collect()
+    }
+
+    /// Appends every tensor to `writer`, row-major, under `prefix` + its Hugging Face name.
+    pub fn write(&self, backend: &B, prefix: &str, writer: &mut SafetensorsWriter) -> Result<()> {
+        let mut values = Vec::new();
+        for parameter in &self.list {
+            for tensor in &parameter.hf {
+                let name = format!("{prefix}{}", tensor.name);
+                for (first, rows) in parameter.blocks(tensor.rows) {
+                    values.resize(rows * parameter.cols, 0.0);
+                    backend.store_row_major(&parameter.weight, tensor.row_offset + first, &mut values)?;
+                    writer.write_f32(&name, &values)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets every value from the tensors that [`Parameters::write`] or transformers wrote. Other tensors of the file are not looked at.
+    pub fn read(&mut self, backend: &B, prefix: &str, checkpoint: &Checkpoint) -> Result<()> {
+        let mut values = Vec::new();
+        for parameter in &mut self.list {
+            for tensor in &parameter.hf {
+                let name = format!("{prefix}{}", tensor.name);
+                let shape = parameter.file_shape(tensor);
+                for (first, rows) in parameter.blocks(tensor.rows) {
+                    checkpoint.read_f32_rows(&name, &shape, first..first + rows, &mut values)?;
+                    backend.load_row_major(&mut parameter.weight, tensor.row_offset + first, &values)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The values of one Hugging Face tensor, row-major.
+    pub fn read_tensor(&self, backend: &B, name: &str) -> Result<Vec<f32>> {
+        for parameter in &self.list {
+            if let Some(tensor) = parameter.hf.iter().find(|tensor| tensor.name == name) {
+                let mut values = vec![0.0; tensor.rows * parameter.cols];
+                backend.store_row_major(&parameter.weight, tensor.row_offset, &mut values)?;
+                return Ok(values);
+            }
+        }
+        Err(Error::invalid("read_tensor", format!("the policy has no tensor {name:?}")))
+    }
+
+    pub(crate) fn weight(&self, index: usize) -> &B::Weight {
+        &self.list[index].weight
+    }
+
+    pub(crate) fn weight_mut(&mut self, index: usize) -> &mut B::Weight {
+        &mut self.list[index].weight
+    }
+
+    /// Two different weights at once: a matrix with its bias, a query norm with its key norm.
+    pub(crate) fn pair_mut(&mut self, first: usize, second: usize) -> (&mut B::Weight, &mut B::Weight) {
+        let [a, b] = self.list.get_disjoint_mut([first, second]).expect("two different parameters of the list");
+        (&mut a.weight, &mut b.weight)
+    }
+}
