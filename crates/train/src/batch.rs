@@ -1,0 +1,114 @@
+//! What one step trains on, and its split into micro-batches that fit into memory.
+//!
+//! Comes from `node` (a rollout batch or an SFT batch with its weights); goes to `model`'s forward and backward.
+
+use gradus_model::{LossRow, TokenBatch};
+
+use crate::{Error, Result};
+
+/// Packed sequences and the rows of them that are looked at.
+#[derive(Clone, Debug, Default)]
+pub struct TrainBatch {
+    pub tokens: TokenBatch,
+    /// In ascending order of `row`, each row at most once.
+    pub rows: Vec<TrainRow>,
+}
+
+/// One predicted token. The loss is −Σ weight · logprob; every denominator is in the weight, and rows of weight 0 cost nothing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TrainRow {
+    /// Packed row whose logits predict `target` (the position before it).
+    pub row: u32,
+    pub target: u32,
+    pub weight: f32,
+    /// 1/T of the rollout, computed in f64 and rounded once; 1 in SFT.
+    pub inv_t: f32,
+    /// The logprob that the sampler reported: compared with this pass's, and the denominator of the ratio where the step clips it.
+    pub sampler_logprob: Option<f32>,
+}
+
+/// Some whole sequences of a batch, with rows counted from their own start.
+pub(crate) struct MicroBatch {
+    pub tokens: TokenBatch,
+    pub rows: Vec<LossRow>,
+    /// Of each row.
+    pub sampler_logprobs: Vec<Option<f32>>,
+}
+
+impl TrainBatch {
+    /// Refuses what would read outside the batch or the vocabulary, and weights that are not numbers. The forward checks the ids.
+    pub(crate) fn check(&self, vocab: usize, uses_ratio: bool) -> Result<()> {
+        let refuse = |reason: String| Err(Error::Batch { reason });
+        let tokens = self.tokens.tokens.len();
+        let bounds = &self.tokens.cu_seqlens;
+        let whole = bounds.first() == Some(&0) && bounds.last().is_some_and(|&last| last as usize == tokens);
+        if !whole || bounds.windows(2).any(|pair| pair[0] >= pair[1]) {
+            return refuse(format!("cu_seqlens must rise from 0 to the {tokens} tokens, found {bounds:?}"));
+        }
+        if let Some(pair) = self.rows.windows(2).find(|pair| pair[0].row >= pair[1].row) {
+            return refuse(format!("rows must ascend, found {} before {}", pair[0].row, pair[1].row));
+        }
+        for row in &self.rows {
+            let index = row.row;
+            if index as usize >= tokens {
+                return refuse(format!("row {index} lies outside the {tokens} tokens"));
+            }
+            if row.target as usize >= vocab {
+                return refuse(format!("target of row {index} is {}, expected an id below {vocab}", row.target));
+            }
+            if !row.weight.is_finite() {
+                return refuse(format!("weight of row {index} is {}, expected a finite number", row.weight));
+            }
+            if !(row.inv_t.is_finite() && row.inv_t > 0.0) {
+                return refuse(format!("inv_t of row {index} is {}, expected a positive number", row.inv_t));
+            }
+            if uses_ratio && row.sampler_logprob.is_none() {
+                return refuse(format!("row {index} has no sampler logprob; the ratio clip needs a rollout batch"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whole sequences in order, packed greedily up to `tokens_max`, at least one each. Sequences and rows without weight are
+    /// left out: their gradient is zero.
+    pub(crate) fn split(&self, tokens_max: usize, uses_ratio: bool) -> Vec<MicroBatch> {
+        let mut parts: Vec<MicroBatch> = Vec::new();
+        let mut rest = self.rows.as_slice();
+        for bounds in self.tokens.cu_seqlens.windows(2) {
+            let (start, end) = (bounds[0], bounds[1]);
+            let (rows, later) = rest.split_at(rest.partition_point(|row| row.row < end));
+            rest = later;
+            if rows.iter().all(|row| row.weight == 0.0) {
+                continue;
+            }
+            let sequence = &self.tokens.tokens[start as usize..end as usize];
+            let fits = parts.last().is_some_and(|part| part.tokens.tokens.len() + sequence.len() <= tokens_max);
+            if !fits {
+                parts.push(MicroBatch::empty());
+            }
+            let part = parts.last_mut().expect("a micro-batch was just made");
+            part.push(sequence, rows, start, uses_ratio);
+        }
+        parts
+    }
+}
+
+impl MicroBatch {
+    fn empty() -> Self {
+        let tokens = TokenBatch { tokens: Vec::new(), cu_seqlens: vec![0] };
+        Self { tokens, rows: Vec::new(), sampler_logprobs: Vec::new() }
+    }
+
+    /// Appends a sequence that stood at `start` of the whole batch.
+    fn push(&mut self, sequence: &[u32], rows: &[TrainRow], start: u32, uses_ratio: bool) {
+        let offset = self.tokens.tokens.len() as u32;
+        for row in rows.iter().filter(|row| row.weight != 0.0) {
+            let old_logprob = row.sampler_logprob.filter(|_| uses_ratio);
+            let TrainRow { target, weight, inv_t, .. } = *row;
+            self.rows.push(LossRow { row: row.row - start + offset, target, weight, inv_t, old_logprob });
+            self.sampler_logprobs.push(row.sampler_logprob);
+        }
+        self.tokens.tokens.extend_from_slice(sequence);
+        self.tokens.cu_seqlens.push(self.tokens.tokens.len() as u32);
+    }
+}

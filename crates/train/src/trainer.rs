@@ -1,0 +1,211 @@
+//! The update: gradients of a batch, clipped, and one AdamW step on the weights.
+//!
+//! Stands between `node`, which brings batches with weights, and `model`, whose weights it moves. Blind to the algorithm.
+
+use std::time::Instant;
+
+use gradus_model::{LossSums, Model, Parameters, TrainingWorkspace};
+use gradus_ops::{AdamW, Backend};
+
+use crate::batch::MicroBatch;
+use crate::fault::plant;
+use crate::{PlantedFault, Result, SkipReason, StepMetrics, StepOptions, TrainBatch};
+
+/// Optimizer state of one policy.
+pub struct Trainer<B: Backend> {
+    steps: u64,
+    pub(crate) moments: Option<Moments<B>>,
+    pass: Option<Pass<B>>,
+    fault: Option<PlantedFault>,
+}
+
+/// First and second moments of every parameter.
+pub(crate) struct Moments<B: Backend> {
+    pub m: Parameters<B>,
+    pub v: Parameters<B>,
+}
+
+/// What only lives during a step, kept so that the next one allocates nothing.
+struct Pass<B: Backend> {
+    gradients: Parameters<B>,
+    workspace: TrainingWorkspace<B>,
+}
+
+impl<B: Backend> Moments<B> {
+    pub fn zeros(model: &Model<B>) -> Result<Self> {
+        let twin = || model.parameters.like(&model.backend);
+        Ok(Self { m: twin()?, v: twin()? })
+    }
+}
+
+impl<B: Backend> Default for Trainer<B> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<B: Backend> Trainer<B> {
+    /// A trainer that has made no step; memory is taken at the first one.
+    pub fn new() -> Self {
+        Self { steps: 0, moments: None, pass: None, fault: None }
+    }
+
+    pub(crate) fn resumed(steps: u64, moments: Option<Moments<B>>) -> Self {
+        Self { steps, moments, pass: None, fault: None }
+    }
+
+    /// Updates made so far; skipped steps do not count.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Test hook: from now on each step first breaks something (`None`: nothing, the default).
+    pub fn plant_fault(&mut self, fault: Option<PlantedFault>) {
+        self.fault = fault;
+    }
+
+    /// One optimizer update of `model` on `batch`. A skipped step (see [`SkipReason`]) is no error and moves nothing.
+    pub fn step(&mut self, model: &mut Model<B>, batch: &TrainBatch, options: &StepOptions) -> Result<StepMetrics> {
+        let started = Instant::now();
+        options.check()?;
+        batch.check(model.config.vocab_size, options.ratio_clip.is_some())?;
+        if let Some(fault) = self.fault {
+            plant(fault, model)?;
+        }
+        let mut sums = PassSums::default();
+        let parts = batch.split(options.micro_batch_tokens, options.ratio_clip.is_some());
+        if parts.is_empty() {
+            return Ok(sums.metrics(0.0, Some(SkipReason::NoWeight), started));
+        }
+        let pass = match &mut self.pass {
+            Some(pass) => pass,
+            empty => empty.insert(Pass::new(model)?),
+        };
+        pass.accumulate(model, &parts, options, &mut sums)?;
+        if let Some(reason) = sums.skip_reason() {
+            return Ok(sums.metrics(0.0, Some(reason), started));
+        }
+        let grad_norm = pass.gradient_norm(model)?;
+        if !grad_norm.is_finite() {
+            return Ok(sums.metrics(grad_norm, Some(SkipReason::NonFiniteGradient), started));
+        }
+        let moments = match &mut self.moments {
+            Some(moments) => moments,
+            empty => empty.insert(Moments::zeros(model)?),
+        };
+        let update = adamw_options(options, self.steps + 1, grad_norm);
+        moments.update(model, &pass.gradients, &update)?;
+        self.steps += 1;
+        model.version += 1;
+        model.backend.synchronize()?;
+        Ok(sums.metrics(grad_norm, None, started))
+    }
+}
+
+impl<B: Backend> Pass<B> {
+    fn new(model: &Model<B>) -> Result<Self> {
+        let gradients = model.parameters.like(&model.backend)?;
+        Ok(Self { gradients, workspace: TrainingWorkspace::new() })
+    }
+
+    /// Gradients of all micro-batches, added up from zero.
+    fn accumulate(
+        &mut self,
+        model: &Model<B>,
+        parts: &[MicroBatch],
+        options: &StepOptions,
+        sums: &mut PassSums,
+    ) -> Result<()> {
+        self.gradients.zero(&model.backend)?;
+        for part in parts {
+            model.forward(&part.tokens, &mut self.workspace)?;
+            let (clip, gradients) = (options.ratio_clip, &mut self.gradients);
+            let part_sums = model.loss_backward(&part.tokens, &part.rows, clip, gradients, &mut self.workspace)?;
+            sums.add(part, &part_sums);
+        }
+        Ok(())
+    }
+
+    fn gradient_norm(&self, model: &Model<B>) -> Result<f64> {
+        let weights: Vec<&B::Weight> = self.gradients.list.iter().map(|parameter| &parameter.weight).collect();
+        Ok(model.backend.sum_of_squares(&weights)?.sqrt())
+    }
+}
+
+impl<B: Backend> Moments<B> {
+    /// AdamW on every parameter; norms and biases without weight decay.
+    fn update(&mut self, model: &mut Model<B>, gradients: &Parameters<B>, options: &AdamW) -> Result<()> {
+        let moments = self.m.list.iter_mut().zip(&mut self.v.list);
+        let parameters = model.parameters.list.iter_mut().zip(&gradients.list);
+        for ((parameter, gradient), (m, v)) in parameters.zip(moments) {
+            let weight_decay = if parameter.kind.is_vector() { 0.0 } else { options.weight_decay };
+            let options = AdamW { weight_decay, ..*options };
+            model.backend.adamw(&mut parameter.weight, &gradient.weight, &mut m.weight, &mut v.weight, &options)?;
+        }
+        Ok(())
+    }
+}
+
+/// The clipping factor is that of torch.nn.utils.clip_grad_norm_: min(1, max / (norm + 1e-6)).
+fn adamw_options(options: &StepOptions, step: u64, grad_norm: f64) -> AdamW {
+    let scale = options.max_grad_norm.map_or(1.0, |max| (f64::from(max) / (grad_norm + 1e-6)).min(1.0));
+    AdamW {
+        learning_rate: options.learning_rate,
+        beta1: options.betas.0,
+        beta2: options.betas.1,
+        eps: options.eps,
+        weight_decay: options.weight_decay,
+        step,
+        gradient_scale: scale as f32,
+    }
+}
+
+/// What the passes over the micro-batches add up to.
+#[derive(Default)]
+struct PassSums {
+    loss: f64,
+    entropy: f64,
+    logprob_abs_diff_max: f32,
+    has_non_finite_logprob: bool,
+    tokens: usize,
+    rows: usize,
+}
+
+impl PassSums {
+    fn add(&mut self, part: &MicroBatch, sums: &LossSums) {
+        self.loss += sums.loss;
+        self.tokens += part.tokens.tokens.len();
+        self.rows += part.rows.len();
+        self.entropy += sums.entropies.iter().map(|&entropy| f64::from(entropy)).sum::<f64>();
+        for (&logprob, sampler) in sums.logprobs.iter().zip(&part.sampler_logprobs) {
+            self.has_non_finite_logprob |= !logprob.is_finite();
+            if let Some(sampler) = *sampler {
+                self.has_non_finite_logprob |= !sampler.is_finite();
+                self.logprob_abs_diff_max = self.logprob_abs_diff_max.max((logprob - sampler).abs());
+            }
+        }
+    }
+
+    fn skip_reason(&self) -> Option<SkipReason> {
+        if self.has_non_finite_logprob {
+            Some(SkipReason::NonFiniteLogprob)
+        } else if !self.loss.is_finite() {
+            Some(SkipReason::NonFiniteLoss)
+        } else {
+            None
+        }
+    }
+
+    fn metrics(&self, grad_norm: f64, skipped: Option<SkipReason>, started: Instant) -> StepMetrics {
+        StepMetrics {
+            loss: self.loss,
+            grad_norm,
+            entropy: if self.rows == 0 { 0.0 } else { self.entropy / self.rows as f64 },
+            logprob_abs_diff_max: self.logprob_abs_diff_max,
+            tokens: self.tokens,
+            trained_tokens: self.rows,
+            skipped,
+            seconds: started.elapsed().as_secs_f64(),
+        }
+    }
+}
