@@ -1,7 +1,8 @@
 //! The op list on the CPU: each op of the trait is one line that names the function doing it.
 
 use crate::buffer::{Buffer, Weight};
-use crate::{CpuBackend, memory_ops};
+use crate::rope::Rotation;
+use crate::{CpuBackend, embedding, matmul, memory_ops, norm, qk_norm, rope, rows, sample, softmax, swiglu};
 use gradus_ops::{
     AdamW, AttentionShape, Backend, Error, KvPageShape, LossRows, Result, RmsNormShape, RopeShape, SampleRows,
 };
@@ -70,10 +71,10 @@ impl Backend for CpuBackend {
 
     // ---- embedding ----------------------------------------------------------------------------------------------
     fn embedding(&self, weight: &Weight, ids: &Buffer, tokens: usize, out: &mut Buffer) -> Result<()> {
-        pending("embedding")
+        embedding::embedding(self, weight, ids, tokens, out)
     }
     fn embedding_backward(&self, d_weight: &mut Weight, ids: &Buffer, tokens: usize, d_out: &Buffer) -> Result<()> {
-        pending("embedding_backward")
+        embedding::embedding_backward(self, d_weight, ids, tokens, d_out)
     }
 
     // ---- normalisation ------------------------------------------------------------------------------------------
@@ -88,7 +89,7 @@ impl Backend for CpuBackend {
         rstd: &mut Buffer,
         out: &mut Buffer,
     ) -> Result<()> {
-        pending("rms_norm")
+        norm::rms_norm(self, shape, residual, delta, weight, sum, rstd, out)
     }
     #[allow(clippy::too_many_arguments)]
     fn rms_norm_backward(
@@ -101,7 +102,7 @@ impl Backend for CpuBackend {
         d_sum: &mut Buffer,
         d_weight: &mut Weight,
     ) -> Result<()> {
-        pending("rms_norm_backward")
+        norm::rms_norm_backward(self, shape, sum, rstd, weight, d_out, d_sum, d_weight)
     }
     #[allow(clippy::too_many_arguments)]
     fn qk_norm(
@@ -115,7 +116,7 @@ impl Backend for CpuBackend {
         rstd: &mut Buffer,
         qkv_out: &mut Buffer,
     ) -> Result<()> {
-        pending("qk_norm")
+        qk_norm::qk_norm(self, shape, tokens, eps, qkv, q_weight, k_weight, rstd, qkv_out)
     }
     #[allow(clippy::too_many_arguments)]
     fn qk_norm_backward(
@@ -130,15 +131,15 @@ impl Backend for CpuBackend {
         d_q_weight: &mut Weight,
         d_k_weight: &mut Weight,
     ) -> Result<()> {
-        pending("qk_norm_backward")
+        qk_norm::qk_norm_backward(self, shape, tokens, qkv, rstd, q_weight, k_weight, d_qkv, d_q_weight, d_k_weight)
     }
 
     // ---- matmul -------------------------------------------------------------------------------------------------
     fn matmul(&self, x: &Buffer, m: usize, weight: &Weight, bias: Option<&Weight>, y: &mut Buffer) -> Result<()> {
-        pending("matmul")
+        matmul::forward(self, x, m, weight, bias, y)
     }
     fn matmul_backward_input(&self, d_y: &Buffer, m: usize, weight: &Weight, d_x: &mut Buffer) -> Result<()> {
-        pending("matmul_backward_input")
+        matmul::backward_input(self, d_y, m, weight, d_x)
     }
     fn matmul_backward_weight(
         &self,
@@ -148,15 +149,15 @@ impl Backend for CpuBackend {
         d_weight: &mut Weight,
         d_bias: Option<&mut Weight>,
     ) -> Result<()> {
-        pending("matmul_backward_weight")
+        matmul::backward_weight(self, d_y, x, m, d_weight, d_bias)
     }
 
     // ---- rotary positions ---------------------------------------------------------------------------------------
     fn rope(&self, shape: RopeShape, table: &Buffer, positions: &Buffer, qkv: &mut Buffer) -> Result<()> {
-        pending("rope")
+        rope::rope(self, Rotation::Forward, shape, table, positions, qkv)
     }
     fn rope_backward(&self, shape: RopeShape, table: &Buffer, positions: &Buffer, d_qkv: &mut Buffer) -> Result<()> {
-        pending("rope_backward")
+        rope::rope(self, Rotation::Inverse, shape, table, positions, d_qkv)
     }
 
     // ---- attention ----------------------------------------------------------------------------------------------
@@ -225,7 +226,7 @@ impl Backend for CpuBackend {
 
     // ---- mlp ----------------------------------------------------------------------------------------------------
     fn swiglu(&self, gate_up: &Buffer, tokens: usize, ffn: usize, out: &mut Buffer) -> Result<()> {
-        pending("swiglu")
+        swiglu::swiglu(self, gate_up, tokens, ffn, out)
     }
     fn swiglu_backward(
         &self,
@@ -235,7 +236,7 @@ impl Backend for CpuBackend {
         d_out: &Buffer,
         d_gate_up: &mut Buffer,
     ) -> Result<()> {
-        pending("swiglu_backward")
+        swiglu::swiglu_backward(self, gate_up, tokens, ffn, d_out, d_gate_up)
     }
 
     // ---- head, loss, sampling -----------------------------------------------------------------------------------
@@ -248,7 +249,7 @@ impl Backend for CpuBackend {
         dim: usize,
         out: &mut Buffer,
     ) -> Result<()> {
-        pending("gather_rows")
+        rows::gather_rows(self, x, indices, offset, rows, dim, out)
     }
     fn scatter_add_rows(
         &self,
@@ -259,7 +260,7 @@ impl Backend for CpuBackend {
         dim: usize,
         y: &mut Buffer,
     ) -> Result<()> {
-        pending("scatter_add_rows")
+        rows::scatter_add_rows(self, x, indices, offset, rows, dim, y)
     }
     fn softmax_statistics(
         &self,
@@ -269,7 +270,7 @@ impl Backend for CpuBackend {
         logprob: &mut Buffer,
         entropy: &mut Buffer,
     ) -> Result<()> {
-        pending("softmax_statistics")
+        softmax::softmax_statistics(self, logits, &rows, lse, logprob, entropy)
     }
     fn softmax_backward(
         &self,
@@ -278,10 +279,10 @@ impl Backend for CpuBackend {
         lse: &Buffer,
         coefficient: &Buffer,
     ) -> Result<()> {
-        pending("softmax_backward")
+        softmax::softmax_backward(self, logits, &rows, lse, coefficient)
     }
     fn sample(&self, logits: &Buffer, rows: SampleRows<'_, Buffer>, ids: &mut Buffer) -> Result<()> {
-        pending("sample")
+        sample::sample(self, logits, &rows, ids)
     }
 
     // ---- optimizer ----------------------------------------------------------------------------------------------

@@ -2,25 +2,45 @@
 //!
 //! `model` runs on it; nothing above `crates/node` names it.
 
+// A kernel's body takes on the instructions of the function it is inlined into (`level::dispatch!`); not inlined, it is slow.
+#![allow(clippy::inline_always)]
+// Loops over [f32; 16] by index are what the compiler turns into vector instructions.
+#![allow(clippy::needless_range_loop)]
+
 mod backend;
 mod buffer;
+mod embedding;
 mod floating_point;
+mod lanes;
 mod level;
+mod math;
+mod matmul;
 mod memory;
 mod memory_ops;
+mod norm;
 mod pool;
+mod qk_norm;
+mod rope;
+mod rows;
+mod sample;
+mod softmax;
+mod swiglu;
 mod topology;
 
 pub use buffer::{Buffer, Weight};
 pub use level::Level;
 
 use gradus_ops::{Error, Result};
+use matmul::Scratch;
 use pool::Pool;
+use std::sync::Mutex;
 
 /// The CPU as a device: an instruction level and its threads.
 pub struct CpuBackend {
     pub(crate) level: Level,
     pub(crate) pool: Pool,
+    /// One matmul at a time: its tasks have all threads anyway.
+    pub(crate) scratch: Mutex<Scratch>,
 }
 
 impl CpuBackend {
@@ -42,6 +62,6 @@ impl CpuBackend {
             op: "cpu",
             reason: format!("cannot start {threads} threads ({error}); ask for fewer"),
         })?;
-        Ok(CpuBackend { level, pool })
+        Ok(CpuBackend { level, pool, scratch: Mutex::new(Scratch::new()?) })
     }
 }

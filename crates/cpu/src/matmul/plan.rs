@@ -1,0 +1,92 @@
+//! How a matmul is cut into tasks. The cut changes which thread computes an output, never its bits.
+
+/// Steps of the reduction that one pass over a task's tiles takes: 16 columns of them fill half of a first-level cache.
+pub(super) const STEPS: usize = 256;
+/// Rows of one pass: as many as keep their inputs of [`STEPS`] steps in a second-level cache.
+pub(super) const ROWS_IN_CACHE: usize = 192;
+/// Rows of one task at most.
+const ROWS_OF_TASK: usize = 2 * ROWS_IN_CACHE;
+/// Panels of one task at most, so that many threads find something to do.
+pub(super) const PANELS_OF_TASK: usize = 8;
+/// Tasks per thread, so that a thread held up by a busy neighbour costs little.
+const TASKS_PER_THREAD: usize = 12;
+/// Multiply-adds that a task is worth waking a thread for (a microsecond or two).
+const WORK_OF_TASK: usize = 128 * 1024;
+/// A row that stands alone is bound by memory, not by arithmetic: it costs as much as this many.
+const ROWS_OF_MEMORY_BOUND: usize = 4;
+
+/// Rows cut into micro-tiles as even as possible: sizes differ by at most one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RowTiles {
+    pub count: usize,
+    size: usize,
+    /// The first `larger` tiles have one row more.
+    larger: usize,
+}
+
+impl RowTiles {
+    pub(super) fn new(rows: usize, rows_max: usize) -> RowTiles {
+        let count = rows.div_ceil(rows_max);
+        let size = rows.checked_div(count).unwrap_or(0);
+        RowTiles { count, size, larger: rows - count * size }
+    }
+
+    /// First row of a tile; of the tile after the last one, the number of rows.
+    pub(super) fn start(self, tile: usize) -> usize {
+        tile * self.size + tile.min(self.larger)
+    }
+
+    pub(super) fn rows(self, tile: usize) -> usize {
+        self.size + usize::from(tile < self.larger)
+    }
+}
+
+/// The tasks of one product: groups of panels, and within each, blocks of row tiles.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tasks {
+    pub tiles: RowTiles,
+    panels: usize,
+    tiles_of_task: usize,
+    panels_of_task: usize,
+    row_blocks: usize,
+}
+
+/// What one task computes: `tiles` of rows × `panels`.
+#[derive(Clone, Debug)]
+pub(super) struct Task {
+    pub tiles: std::ops::Range<usize>,
+    pub panels: std::ops::Range<usize>,
+}
+
+impl Tasks {
+    /// `rows` × `panels` of 16 columns, each a chain of `steps`; panels of a task are a multiple of `panels_multiple`.
+    pub(super) fn new(tiles: RowTiles, panels: usize, steps: usize, panels_multiple: usize, threads: usize) -> Tasks {
+        let rows = tiles.start(tiles.count);
+        let row_blocks = rows.div_ceil(ROWS_OF_TASK).max(1);
+        let tiles_of_task = tiles.count.div_ceil(row_blocks).max(1);
+        let even = panels * row_blocks / (threads * TASKS_PER_THREAD);
+        let panel_work = 16 * steps.max(1) * rows.div_ceil(row_blocks).max(ROWS_OF_MEMORY_BOUND);
+        let panels_of_task = even.max(WORK_OF_TASK / panel_work).clamp(1, PANELS_OF_TASK);
+        Tasks {
+            tiles,
+            panels,
+            tiles_of_task,
+            panels_of_task: panels_of_task.next_multiple_of(panels_multiple),
+            row_blocks: tiles.count.div_ceil(tiles_of_task),
+        }
+    }
+
+    pub(super) fn count(self) -> usize {
+        self.panels.div_ceil(self.panels_of_task) * self.row_blocks
+    }
+
+    /// Tasks of the same panels follow one another, so that threads share them in the last-level cache.
+    pub(super) fn task(self, index: usize) -> Task {
+        let (group, block) = (index / self.row_blocks, index % self.row_blocks);
+        let range = |index: usize, size: usize, end: usize| index * size..((index + 1) * size).min(end);
+        Task {
+            tiles: range(block, self.tiles_of_task, self.tiles.count),
+            panels: range(group, self.panels_of_task, self.panels),
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! The micro-kernel in plain Rust: the reference the other levels must equal bit for bit.
+
+use super::kernel::{Accumulate, Tile, WIDTH};
+
+pub(super) const TILE_ROWS: usize = 6;
+
+/// See `Kernels::tile`.
+pub(super) unsafe fn tile(rows: usize, panels: usize, tile: &Tile) {
+    for row in 0..rows {
+        for panel in 0..panels {
+            // SAFETY: the caller's tile is valid for `rows` × `panels`.
+            unsafe { chains(tile, row, panel) };
+        }
+    }
+}
+
+/// The 16 chains of one row and one panel.
+unsafe fn chains(tile: &Tile, row: usize, panel: usize) {
+    // SAFETY: row and panel lie inside the tile, whose addresses the caller vouches for.
+    let (a, b, out) = unsafe {
+        let out = tile.out.add(row * tile.out_row + panel * WIDTH).cast::<[f32; WIDTH]>();
+        (tile.a.add(row * tile.a_row), tile.b.add(panel * tile.b_panel), &mut *out)
+    };
+    let mut sums = if tile.accumulate == Accumulate::Continue { *out } else { [0.0; WIDTH] };
+    for step in 0..tile.steps {
+        // SAFETY: step is below the tile's number of steps.
+        let (x, weights) = unsafe { (*a.add(step * tile.a_step), &*b.add(step * WIDTH).cast::<[f32; WIDTH]>()) };
+        for (sum, weight) in sums.iter_mut().zip(weights) {
+            *sum = x.mul_add(*weight, *sum);
+        }
+    }
+    if !tile.bias.is_null() {
+        // SAFETY: a bias that is there has one value a column.
+        let bias = unsafe { &*tile.bias.add(panel * WIDTH).cast::<[f32; WIDTH]>() };
+        for (sum, bias) in sums.iter_mut().zip(bias) {
+            *sum += bias;
+        }
+    }
+    for (out, sum) in out.iter_mut().zip(sums) {
+        *out = if tile.accumulate == Accumulate::AddPartial { *out + sum } else { sum };
+    }
+}
