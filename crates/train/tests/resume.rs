@@ -5,8 +5,8 @@
 mod tiny;
 
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
 use gradus_cpu::CpuBackend;
 use gradus_model::Model;
@@ -162,7 +162,7 @@ fn a_killed_save_never_costs_a_good_checkpoint() {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        wait_for_staged_writes(folder.path(), 3 + round);
+        wait_for_changes(folder.path(), 3 + round, &mut child);
         child.kill().unwrap();
         child.wait().unwrap();
         let latest = latest_good(folder.path()).unwrap();
@@ -173,15 +173,16 @@ fn a_killed_save_never_costs_a_good_checkpoint() {
 }
 
 /// Watches the folder until `count` changes of its listing were seen, so that kills fall at different moments without a clock.
-fn wait_for_staged_writes(folder: &Path, count: u64) {
+fn wait_for_changes(folder: &Path, count: u64, child: &mut Child) {
     let listing = || {
-        let visit = |path: std::path::PathBuf| (path.clone(), fs::read_dir(path).map_or(0, Iterator::count));
+        let visit = |path: PathBuf| (path.clone(), fs::read_dir(path).map_or(0, Iterator::count));
         let mut all: Vec<_> = fs::read_dir(folder).unwrap().flatten().map(|entry| visit(entry.path())).collect();
         all.sort();
         all
     };
     let (mut changes, mut last) = (0, listing());
     while changes < count {
+        assert!(child.try_wait().unwrap().is_none(), "the saving process ended by itself");
         let now = listing();
         if now != last {
             (changes, last) = (changes + 1, now);
