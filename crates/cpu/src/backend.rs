@@ -2,7 +2,7 @@
 
 use crate::buffer::{Buffer, Weight};
 use crate::rope::Rotation;
-use crate::{CpuBackend, embedding, matmul, memory_ops, norm, qk_norm, rope, rows, sample, softmax, swiglu};
+use crate::{CpuBackend, attention, embedding, matmul, memory_ops, norm, qk_norm, rope, rows, sample, softmax, swiglu};
 use gradus_ops::{
     AdamW, AttentionShape, Backend, Error, KvPageShape, LossRows, Result, RmsNormShape, RopeShape, SampleRows,
 };
@@ -170,7 +170,7 @@ impl Backend for CpuBackend {
         out: &mut Buffer,
         lse: &mut Buffer,
     ) -> Result<()> {
-        pending("attention")
+        attention::attention(self, shape, qkv, cu_seqlens, sequences, out, lse)
     }
     #[allow(clippy::too_many_arguments)]
     fn attention_backward(
@@ -184,7 +184,7 @@ impl Backend for CpuBackend {
         d_out: &Buffer,
         d_qkv: &mut Buffer,
     ) -> Result<()> {
-        pending("attention_backward")
+        attention::attention_backward(self, shape, qkv, cu_seqlens, sequences, out, lse, d_out, d_qkv)
     }
     fn kv_append(
         &self,
@@ -195,7 +195,7 @@ impl Backend for CpuBackend {
         k_pages: &mut Buffer,
         v_pages: &mut Buffer,
     ) -> Result<()> {
-        pending("kv_append")
+        attention::kv_append(shape, qkv, slots, tokens, k_pages, v_pages)
     }
     fn kv_copy_page(
         &self,
@@ -205,7 +205,7 @@ impl Backend for CpuBackend {
         k_pages: &mut Buffer,
         v_pages: &mut Buffer,
     ) -> Result<()> {
-        pending("kv_copy_page")
+        attention::kv_copy_page(shape, from, to, k_pages, v_pages)
     }
     #[allow(clippy::too_many_arguments)]
     fn paged_attention(
@@ -221,7 +221,9 @@ impl Backend for CpuBackend {
         v_pages: &Buffer,
         out: &mut Buffer,
     ) -> Result<()> {
-        pending("paged_attention")
+        attention::paged_attention(
+            self, shape, qkv, tokens, positions, sequences, page_table, pages_max, k_pages, v_pages, out,
+        )
     }
 
     // ---- mlp ----------------------------------------------------------------------------------------------------

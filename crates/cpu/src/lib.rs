@@ -7,6 +7,7 @@
 // Loops over [f32; 16] by index are what the compiler turns into vector instructions.
 #![allow(clippy::needless_range_loop)]
 
+mod attention;
 mod backend;
 mod buffer;
 mod embedding;

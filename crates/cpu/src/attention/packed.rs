@@ -1,0 +1,57 @@
+//! Attention over a packed batch, in training and scoring: keys and values are put into pages, then attended as in decode.
+
+use super::forward::{Attention, Results, attend_runs, push_runs};
+use super::pages::{page_elements, store_token};
+use super::{check_heads, sequence_ranges};
+use crate::CpuBackend;
+use crate::buffer::Buffer;
+use crate::pool::{DisjointMut, Pool};
+use gradus_ops::{AttentionShape, PAGE_TOKENS, Result};
+use std::ops::Range;
+
+/// See [`gradus_ops::Backend::attention`].
+pub(crate) fn attention(
+    backend: &CpuBackend,
+    shape: AttentionShape,
+    qkv: &Buffer,
+    cu_seqlens: &Buffer,
+    sequences: usize,
+    out: &mut Buffer,
+    lse: &mut Buffer,
+) -> Result<()> {
+    const OP: &str = "attention";
+    check_heads(OP, shape)?;
+    let ranges = sequence_ranges(OP, cu_seqlens.u32(OP, "cu_seqlens", sequences + 1)?)?;
+    let tokens = ranges.last().map_or(0, |range| range.end);
+    let qkv = qkv.f32(OP, "qkv", tokens * shape.qkv_dim())?;
+    let out = DisjointMut::new(out.f32_mut(OP, "out", tokens * shape.q_dim())?);
+    let lse = DisjointMut::new(lse.f32_mut(OP, "lse", tokens * shape.heads)?);
+    let (mut positions, mut pages, mut runs) = (Vec::with_capacity(tokens), Vec::new(), Vec::new());
+    for range in ranges {
+        push_runs(&mut runs, shape, range.start, range.len(), pages.len());
+        positions.extend(0..range.len() as u32);
+        pages.extend(range.clone().step_by(PAGE_TOKENS).map(|start| start..range.end.min(start + PAGE_TOKENS)));
+    }
+    let table: Vec<u32> = (0..pages.len() as u32).collect();
+    let (k_pages, v_pages) = fill_pages(&backend.pool, shape, qkv, &pages);
+    let attention =
+        Attention { shape, qkv, positions: &positions, table: &table, k_pages: &k_pages, v_pages: &v_pages };
+    attend_runs(&backend.pool, backend.level, attention, runs, Results { out: &out, lse: Some(&lse) });
+    Ok(())
+}
+
+/// Keys and values of the token ranges, one page each.
+fn fill_pages(pool: &Pool, shape: AttentionShape, qkv: &[f32], pages: &[Range<usize>]) -> (Vec<f32>, Vec<f32>) {
+    let (dim, page_len) = (shape.qkv_dim(), page_elements(shape));
+    let (mut k_pages, mut v_pages) = (vec![0.0; pages.len() * page_len], vec![0.0; pages.len() * page_len]);
+    let (keys, values) = (DisjointMut::new(&mut k_pages), DisjointMut::new(&mut v_pages));
+    pool.run(pages.len(), &|page| {
+        // SAFETY: each page is taken once.
+        let (k_page, v_page) =
+            unsafe { (keys.range(page * page_len, page_len), values.range(page * page_len, page_len)) };
+        for (offset, token) in pages[page].clone().enumerate() {
+            store_token(shape, &qkv[token * dim..][..dim], offset, k_page, v_page);
+        }
+    });
+    (k_pages, v_pages)
+}

@@ -1,0 +1,140 @@
+//! Statistics of a row of logits (lse, logprob, entropy) and the gradient of the loss by the logits.
+//!
+//! One function serves the sampler, `score` and the trainer, so that their logprobs are the same bits.
+
+use crate::CpuBackend;
+use crate::buffer::Buffer;
+use crate::lanes::{Lanes, fold_sum, load, maximum};
+use crate::level::dispatch;
+use crate::math::{exp, log};
+use crate::pool::{DisjointMut, run_ranges};
+use gradus_ops::{Error, LANES, LossRows, Result};
+
+/// Logits of one task: a row of a large vocabulary, several of a small one.
+const GRAIN_LOGITS: usize = 16 * 1024;
+
+/// See [`gradus_ops::Backend::softmax_statistics`].
+pub(crate) fn softmax_statistics(
+    backend: &CpuBackend,
+    logits: &Buffer,
+    rows: &LossRows<'_, Buffer>,
+    lse: &mut Buffer,
+    logprob: &mut Buffer,
+    entropy: &mut Buffer,
+) -> Result<()> {
+    const OP: &str = "softmax_statistics";
+    let LossRows { rows: count, vocab, .. } = *rows;
+    let (targets, inv_t) = checked_rows(OP, rows)?;
+    let logits = logits.f32(OP, "logits", count * vocab)?;
+    let lse = DisjointMut::new(lse.f32_mut(OP, "lse", count)?);
+    let logprob = DisjointMut::new(logprob.f32_mut(OP, "logprob", count)?);
+    let entropy = DisjointMut::new(entropy.f32_mut(OP, "entropy", count)?);
+    run_ranges(&backend.pool, count, GRAIN_LOGITS / vocab.max(1), &|start, end| {
+        for row in start..end {
+            let logits = &logits[row * vocab..][..vocab];
+            let statistics = row_statistics(backend.level, logits, inv_t[row]);
+            // SAFETY: each row is taken once.
+            let (lse, logprob, entropy) = unsafe { (lse.range(row, 1), logprob.range(row, 1), entropy.range(row, 1)) };
+            lse[0] = statistics.lse;
+            logprob[0] = logits[targets[row] as usize] * inv_t[row] - statistics.lse;
+            entropy[0] = statistics.entropy;
+        }
+    });
+    Ok(())
+}
+
+/// See [`gradus_ops::Backend::softmax_backward`].
+pub(crate) fn softmax_backward(
+    backend: &CpuBackend,
+    logits: &mut Buffer,
+    rows: &LossRows<'_, Buffer>,
+    lse: &Buffer,
+    coefficient: &Buffer,
+) -> Result<()> {
+    const OP: &str = "softmax_backward";
+    let LossRows { rows: count, vocab, .. } = *rows;
+    let (targets, inv_t) = checked_rows(OP, rows)?;
+    let lse = lse.f32(OP, "lse", count)?;
+    let coefficient = coefficient.f32(OP, "coefficient", count)?;
+    let logits = DisjointMut::new(logits.f32_mut(OP, "logits", count * vocab)?);
+    run_ranges(&backend.pool, count, GRAIN_LOGITS / vocab.max(1), &|start, end| {
+        for row in start..end {
+            // SAFETY: each row is taken once.
+            let logits = unsafe { logits.range(row * vocab, vocab) };
+            row_gradient(backend.level, logits, targets[row] as usize, inv_t[row], lse[row], coefficient[row]);
+        }
+    });
+    Ok(())
+}
+
+/// Targets inside the vocabulary and usable inverse temperatures.
+fn checked_rows<'a>(op: &'static str, rows: &LossRows<'a, Buffer>) -> Result<(&'a [u32], &'a [f32])> {
+    let targets = rows.targets.u32(op, "targets", rows.rows)?;
+    if let Some(row) = targets.iter().position(|target| *target as usize >= rows.vocab) {
+        let reason = format!("row {row} has target {}, the vocabulary has {} ids", targets[row], rows.vocab);
+        return Err(Error::Invalid { op, reason });
+    }
+    Ok((targets, checked_inverse_temperatures(op, rows.inv_t, rows.rows)?))
+}
+
+/// 1/T of each row: finite and above zero.
+pub(crate) fn checked_inverse_temperatures<'a>(op: &'static str, inv_t: &'a Buffer, rows: usize) -> Result<&'a [f32]> {
+    let inv_t = inv_t.f32(op, "inv_t", rows)?;
+    match inv_t.iter().position(|inv_t| !(inv_t.is_finite() && *inv_t > 0.0)) {
+        None => Ok(inv_t),
+        Some(row) => {
+            let reason = format!("row {row} has inverse temperature {}, expected a positive number", inv_t[row]);
+            Err(Error::Invalid { op, reason })
+        }
+    }
+}
+
+struct Statistics {
+    lse: f32,
+    entropy: f32,
+}
+
+dispatch! {
+    fn row_statistics(logits: &[f32], inv_t: f32) -> Statistics = row_statistics_body;
+    fn row_gradient(logits: &mut [f32], target: usize, inv_t: f32, lse: f32, coefficient: f32) = row_gradient_body;
+}
+
+/// With m the largest z, S = Σ exp(z − m) and W = Σ exp(z − m)·(z − m): lse = m + ln S, entropy = ln S − W/S,
+/// which is lse − Σ p·z without the cancellation of a common offset.
+#[inline(always)]
+fn row_statistics_body(logits: &[f32], inv_t: f32) -> Statistics {
+    // Rounding is monotone, so the largest logit has the largest z.
+    let largest = maximum(logits) * inv_t;
+    let (mut sums, mut weighted) = ([0.0; LANES], [0.0; LANES]);
+    let whole = logits.chunks_exact(LANES);
+    let rest = load(whole.remainder(), f32::NEG_INFINITY);
+    for logits in whole {
+        add_exponentials(logits, inv_t, largest, &mut sums, &mut weighted);
+    }
+    add_exponentials(&rest, inv_t, largest, &mut sums, &mut weighted);
+    let (sum, weighted) = (fold_sum(sums), fold_sum(weighted));
+    let log_sum = log(sum);
+    Statistics { lse: largest + log_sum, entropy: log_sum - weighted / sum }
+}
+
+#[inline(always)]
+fn add_exponentials(logits: &[f32], inv_t: f32, largest: f32, sums: &mut Lanes, weighted: &mut Lanes) {
+    let logits = &logits[..LANES];
+    for i in 0..LANES {
+        let shifted = logits[i] * inv_t - largest;
+        let e = exp(shifted);
+        sums[i] += e;
+        // A logit of −inf has no share: 0 · −inf would be NaN.
+        weighted[i] = e.mul_add(if e > 0.0 { shifted } else { 0.0 }, weighted[i]);
+    }
+}
+
+#[inline(always)]
+fn row_gradient_body(logits: &mut [f32], target: usize, inv_t: f32, lse: f32, coefficient: f32) {
+    let scale = coefficient * inv_t;
+    let at_target = scale * (exp(logits[target] * inv_t - lse) - 1.0);
+    for logit in logits.iter_mut() {
+        *logit = scale * exp(*logit * inv_t - lse);
+    }
+    logits[target] = at_target;
+}
