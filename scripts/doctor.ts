@@ -1,0 +1,84 @@
+// `bun run doctor [--json]`: what this machine can do for Gradus, and what to do about what it cannot.
+import { existsSync, readFileSync, statfsSync } from "node:fs";
+import { availableParallelism, cpus, totalmem } from "node:os";
+import { join } from "node:path";
+import { Policy } from "../packages/sdk/src/index.ts";
+
+const root = join(import.meta.dir, "..");
+
+/** One thing looked at. `remedy` says what to do where `ok` is false. */
+type Finding = { name: string; ok: boolean; found: string; remedy?: string };
+
+const unknown = process.argv.slice(2).filter((argument) => argument !== "--json" && argument !== "--help");
+if (unknown.length > 0) {
+  console.error(`doctor: unknown argument ${unknown[0]}; there are --json and --help`);
+  process.exit(2);
+}
+if (process.argv.includes("--help")) {
+  console.log("usage: bun run doctor [--json]\nTells what this machine can do for Gradus, and what to do about what it cannot.");
+  process.exit(0);
+}
+
+/** What a program prints as its version. */
+function version(name: string, remedy: string): Finding {
+  try {
+    const child = Bun.spawnSync([name, "--version"], { stdout: "pipe", stderr: "ignore" });
+    if (child.exitCode === 0) return { name, ok: true, found: child.stdout.toString().trim().split("\n")[0] ?? "" };
+  } catch {
+    // A program that is not there cannot be started: that is the finding.
+  }
+  return { name, ok: false, found: "missing", remedy };
+}
+
+/** The processor and the instruction sets that the engine has, or will have, kernels for. */
+function processor(): Finding {
+  const flags = existsSync("/proc/cpuinfo") ? (/^flags\s*:(.*)$/m.exec(readFileSync("/proc/cpuinfo", "utf8"))?.[1] ?? "").split(" ") : [];
+  const known = ["avx2", "fma", "avx512f", "avx512_bf16", "avx512_vnni"].filter((flag) => flags.includes(flag));
+  const ok = known.includes("avx2") && known.includes("fma");
+  const found = `${cpus()[0]?.model ?? "unknown"}, ${availableParallelism()} cores, ${known.join(" ") || "no AVX2"}`;
+  return ok ? { name: "processor", ok, found } : { name: "processor", ok, found, remedy: "use an x86-64 machine with AVX2 and FMA; the portable kernels are for tests and very slow" };
+}
+
+/** The engine itself, by making a policy of a few hundred parameters. */
+async function engine(): Promise<Finding> {
+  const config = {
+    architectures: ["Qwen2ForCausalLM"],
+    hidden_size: 8, num_hidden_layers: 1, num_attention_heads: 1, num_key_value_heads: 1,
+    intermediate_size: 16, vocab_size: 16, max_position_embeddings: 32, tie_word_embeddings: true, eos_token_id: 1,
+  };
+  try {
+    const policy = await Policy.create({ config, seed: 1 });
+    const { device, level, threads } = policy.info;
+    await policy.close();
+    return { name: "engine", ok: true, found: `${device}, kernels ${level}, ${threads} threads, f32` };
+  } catch (error) {
+    return { name: "engine", ok: false, found: error instanceof Error ? error.message : String(error), remedy: "bun run setup" };
+  }
+}
+
+/** Room for checkpoints: the tiny recipe needs megabytes, a 0.5B policy 6 GB a checkpoint. */
+function disk(): Finding {
+  const { bavail, bsize } = statfsSync(root);
+  const gib = (bavail * bsize) / 1024 ** 3;
+  const found = `${gib.toFixed(0)} GiB free`;
+  return gib >= 2 ? { name: "disk", ok: true, found } : { name: "disk", ok: false, found, remedy: "free at least 2 GiB, or put the runs elsewhere with --out" };
+}
+
+const findings: Finding[] = [
+  processor(),
+  { name: "memory", ok: true, found: `${(totalmem() / 1024 ** 3).toFixed(0)} GiB` },
+  disk(),
+  version("bun", "npx -y bun@1.4.5 run doctor"),
+  version("cargo", "install Rust from https://rustup.rs"),
+  version("cc", "install a C compiler (Debian, Ubuntu: apt-get install g++)"),
+  version("python3", "install Python 3 (needed for code rewards only)"),
+  await engine(),
+  { name: "gpu", ok: true, found: "not used: this version computes on the CPU" },
+];
+if (process.argv.includes("--json")) console.log(JSON.stringify({ findings }));
+else {
+  for (const { name, ok, found, remedy } of findings) {
+    console.log(`${ok ? "ok  " : "FAIL"} ${name.padEnd(10)} ${found}${remedy === undefined ? "" : `\n                → ${remedy}`}`);
+  }
+}
+process.exit(findings.every(({ ok }) => ok) ? 0 : 1);
