@@ -1,1 +1,19 @@
 // The public names of @gradus/data.
+export { DataError, type DataErrorCode } from "./data-error.ts";
+export { type AceReasonTask, aceReasonPrompt, aceReasonStops, type Frame, renderPrompt } from "./frames.ts";
+export { createLoader, type Loader, type LoaderOptions } from "./loader.ts";
+export {
+  type PackedBatch,
+  packSamples,
+  type SftBatchOptions,
+  sftBatches,
+  type TokenizedSample,
+  type TokenizedSamples,
+  type TokenizeOptions,
+  tokenizeSamples,
+} from "./pack.ts";
+export { philox4x32, philoxKey } from "./philox.ts";
+export type { Message, Prompt } from "./prompt.ts";
+export { type Dataset, type DatasetOptions, parseDataset, readDataset } from "./read-dataset.ts";
+export { type SftSample, sftSample } from "./sft-sample.ts";
+export { shuffle } from "./shuffle.ts";

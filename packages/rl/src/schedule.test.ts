@@ -20,3 +20,8 @@ test("cosine: warm-up, half way, end, beyond the end", () => {
   expect(learningRate(schedule, 10)).toBeCloseTo(2, 12);
   expect(learningRate(schedule, 50)).toBeCloseTo(2, 12);
 });
+
+test("linear: half way between peak and floor in the middle", () => {
+  const schedule = { kind: "linear", peak: 8, warmupSteps: 2, totalSteps: 10, floorShare: 0.25 } as const;
+  expect([0, 1, 2, 4, 6, 10, 50].map((step) => learningRate(schedule, step))).toEqual([4, 8, 8, 6.5, 5, 2, 2]);
+});

@@ -4,7 +4,7 @@
 export type Schedule =
   | { readonly kind: "constant"; readonly peak: number; readonly warmupSteps: number }
   | {
-      readonly kind: "cosine";
+      readonly kind: "cosine" | "linear";
       readonly peak: number;
       readonly warmupSteps: number;
       readonly totalSteps: number;
@@ -17,7 +17,8 @@ export function learningRate(schedule: Schedule, step: number): number {
   const warm = linearWarmup(step, schedule.warmupSteps);
   if (warm < 1 || schedule.kind === "constant") return schedule.peak * warm;
   const length = schedule.totalSteps - schedule.warmupSteps;
-  return schedule.peak * cosineDecay(step - schedule.warmupSteps, length, schedule.floorShare);
+  const decay = schedule.kind === "cosine" ? cosineDecay : linearDecay;
+  return schedule.peak * decay(step - schedule.warmupSteps, length, schedule.floorShare);
 }
 
 /** Rises in equal parts from 1/warmupSteps at step 0 to 1, and stays there. */
@@ -27,6 +28,14 @@ export function linearWarmup(step: number, warmupSteps: number): number {
 
 /** Falls as half a cosine from 1 at step 0 (and before) to `floorShare` at step `length`, and stays there. */
 export function cosineDecay(step: number, length: number, floorShare: number): number {
-  const progress = length <= 0 ? 1 : Math.min(1, Math.max(0, step / length));
-  return floorShare + (1 - floorShare) * 0.5 * (1 + Math.cos(Math.PI * progress));
+  return floorShare + (1 - floorShare) * 0.5 * (1 + Math.cos(Math.PI * progress(step, length)));
+}
+
+/** Falls in a straight line from 1 at step 0 (and before) to `floorShare` at step `length`, and stays there. */
+export function linearDecay(step: number, length: number, floorShare: number): number {
+  return 1 - (1 - floorShare) * progress(step, length);
+}
+
+function progress(step: number, length: number): number {
+  return length <= 0 ? 1 : Math.min(1, Math.max(0, step / length));
 }
