@@ -1,0 +1,148 @@
+// Evaluation: n responses per problem, their mean (avg@n) with its error, pass@k, lengths; metrics under the field's names.
+import type { Generation, Generator, PromptInput } from "./generator.ts";
+import { passAtK } from "./pass-at-k.ts";
+import type { EvalVerdict, Task } from "./task.ts";
+
+export type EvaluateOptions = {
+  readonly n: number;
+  readonly maxTokens: number;
+  readonly temperature: number;
+  readonly seed: bigint | number;
+  readonly purpose?: string;
+  readonly stop?: readonly string[];
+  /** The k of pass@k, each at most n; by default 1 and n. */
+  readonly passAt?: readonly number[];
+};
+
+/** One problem's responses: mean score over those graded, how many were correct (score of at least 1). */
+export type ProblemResult = {
+  readonly id: string;
+  readonly mean: number;
+  readonly correct: number;
+  readonly graded: number;
+  readonly responses: readonly { readonly text: string; readonly length: number; readonly kind: string }[];
+};
+
+export type EvalResult = {
+  readonly task: string;
+  readonly n: number;
+  /** avg@n: the mean over problems of the mean score over their responses. */
+  readonly mean: number;
+  /** Of the mean, taking the problems as a sample of all such problems. */
+  readonly standardError: number;
+  /** Of the mean for these very problems: what another n responses would change; falls as 1/√n. */
+  readonly samplingError: number;
+  readonly passAt: Readonly<Record<number, number>>;
+  readonly responseLengthMean: number;
+  /** Share of responses cut off by the limit. */
+  readonly truncated: number;
+  readonly kinds: Readonly<Record<string, number>>;
+  readonly faults: number;
+  readonly problems: readonly ProblemResult[];
+  /** val-core/<task>/{mean@n, pass@k}. */
+  readonly metrics: Readonly<Record<string, number>>;
+};
+
+/**
+ * Evaluates `generator` on a task. A response whose judge faults is left out of its problem's mean and counted;
+ * a problem without any graded response is an error, since its mean would be made up.
+ */
+export async function evaluate<P extends { readonly id: string }>(
+  generator: Generator,
+  task: Task<P>,
+  options: EvaluateOptions,
+): Promise<EvalResult> {
+  if (task.problems.length === 0) throw new RangeError(`task ${task.name} has no problems to evaluate`);
+  const { n, maxTokens, temperature, seed, purpose = "eval", stop } = options;
+  const inputs = task.problems.map(task.promptInput);
+  const generations = await generator.generate(inputs, {
+    n,
+    maxTokens,
+    temperature,
+    seed,
+    purpose,
+    ...(stop && { stop }),
+  });
+  const problems = await Promise.all(
+    task.problems.map((problem, index) => judgeProblem(task, problem, inputs[index], generations[index] ?? [])),
+  );
+  return summarize(task.name, problems, generations.flat(), options);
+}
+
+async function judgeProblem<P extends { readonly id: string }>(
+  task: Task<P>,
+  prompt: P,
+  input: PromptInput | undefined,
+  generations: readonly Generation[],
+): Promise<ProblemResult & { readonly scores: readonly number[] }> {
+  const promptText = typeof input === "string" ? { promptText: input } : {};
+  const verdicts = await Promise.all(
+    generations.map(({ text, tokens, finishReason }) =>
+      task.judge({ prompt, ...promptText, text, finishReason, length: tokens.length }),
+    ),
+  );
+  const scores = verdicts.flatMap((verdict) => (verdict.status === "graded" ? [verdict.score] : []));
+  if (scores.length === 0) {
+    throw new Error(`task ${task.name}: no response to problem ${prompt.id} was graded (${reasonOf(verdicts[0])})`);
+  }
+  const responses = generations.map(({ text, tokens }, index) => ({
+    text,
+    length: tokens.length,
+    kind: kindOf(verdicts[index]),
+  }));
+  const correct = scores.filter((score) => score >= 1).length;
+  return { id: prompt.id, mean: mean(scores), correct, graded: scores.length, responses, scores };
+}
+
+function summarize(
+  task: string,
+  problems: readonly (ProblemResult & { readonly scores: readonly number[] })[],
+  generations: readonly Generation[],
+  { n, passAt: asked = [1, n] }: EvaluateOptions,
+): EvalResult {
+  const means = problems.map((problem) => problem.mean);
+  const passAt: Record<number, number> = {};
+  const metrics: Record<string, number> = { [`val-core/${task}/mean@${n}`]: mean(means) };
+  for (const k of new Set(asked)) {
+    const enough = problems.filter(({ graded }) => graded >= k);
+    if (enough.length === 0) continue;
+    passAt[k] = mean(enough.map(({ graded, correct }) => passAtK(graded, correct, k)));
+    metrics[`val-core/${task}/pass@${k}`] = passAt[k];
+  }
+  const kinds: Record<string, number> = {};
+  for (const { kind } of problems.flatMap(({ responses }) => responses)) kinds[kind] = (kinds[kind] ?? 0) + 1;
+  const samplingVariance = mean(problems.map(({ scores }) => variance(scores) / scores.length));
+  return {
+    task,
+    n,
+    mean: mean(means),
+    standardError: Math.sqrt(variance(means) / means.length),
+    samplingError: Math.sqrt(samplingVariance / problems.length),
+    passAt,
+    responseLengthMean: mean(generations.map(({ tokens }) => tokens.length)),
+    truncated: generations.filter(({ finishReason }) => finishReason === "length").length / generations.length,
+    kinds,
+    faults: kinds.fault ?? 0,
+    problems: problems.map(({ scores, ...problem }) => problem),
+    metrics,
+  };
+}
+
+function kindOf(verdict: EvalVerdict | undefined): string {
+  return verdict?.status === "graded" ? verdict.kind : "fault";
+}
+
+function reasonOf(verdict: EvalVerdict | undefined): string {
+  return verdict?.status === "fault" ? verdict.reason : "the generator gave none";
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0) / values.length;
+}
+
+/** Bessel-corrected; 0 for a single value, whose spread is unknown. */
+function variance(values: readonly number[]): number {
+  if (values.length < 2) return 0;
+  const middle = mean(values);
+  return values.reduce((total, value) => total + (value - middle) ** 2, 0) / (values.length - 1);
+}
