@@ -90,7 +90,9 @@ impl PrefixTable {
         let prefix = self.get_mut(key);
         if matches!(prefix.state, State::Filling(by) if by == arrival) {
             let shared = &pages[..reusable_tokens(key.1.len()).div_ceil(PAGE_TOKENS)];
-            shared.iter().for_each(|&page| allocator.retain(page));
+            for &page in shared {
+                allocator.retain(page);
+            }
             prefix.state = State::Ready(shared.to_vec());
         }
     }
@@ -141,7 +143,9 @@ impl PrefixTable {
 impl Prefix {
     fn drop_pages(&mut self, pages: &mut PageAllocator) {
         if let State::Ready(held) = std::mem::replace(&mut self.state, State::Empty) {
-            held.iter().for_each(|&page| pages.release(page));
+            for page in held {
+                pages.release(page);
+            }
         }
     }
 }

@@ -216,7 +216,9 @@ impl Scheduler {
             }
             return Start::NoRoom;
         }
-        whole.iter().for_each(|&page| self.pages.retain(page));
+        for &page in &whole {
+            self.pages.retain(page);
+        }
         let first_own = whole.len();
         let sequence = self.sequences.get_mut(&arrival).expect("a waiting sequence is live");
         sequence.pages = whole;

@@ -200,7 +200,8 @@ impl Simulation {
         }
         assert_eq!(scheduler.pages_free(), references.iter().filter(|&&held| held == 0).count());
         assert_eq!(scheduler.running.len() + scheduler.waiting.len(), self.live.len());
-        assert!(scheduler.waiting.iter().all(|(_, arrival)| scheduler.sequences[arrival].pages.is_empty()));
+        let mut waiting = scheduler.waiting.iter().map(|(_, arrival)| &scheduler.sequences[arrival]);
+        assert!(waiting.all(|sequence| sequence.pages.is_empty() && sequence.cached == 0));
     }
 
     /// No more requests: all that live end, and every page is free.
