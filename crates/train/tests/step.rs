@@ -14,7 +14,7 @@ use tiny::{batch, model, options, weight_bits};
 const LENGTHS: [usize; 5] = [17, 9, 30, 2, 12];
 
 /// Weight changes of one plain-gradient step: with beta 0 and a huge eps AdamW's update is the gradient times a constant.
-fn gradient_step(micro_batch_tokens: usize) -> (Vec<f32>, f64) {
+fn gradient_step(micro_batch_tokens: usize, max_grad_norm: Option<f32>) -> (Vec<f32>, f64) {
     let mut model = model(7);
     let before = weights(&model);
     let plain = StepOptions {
@@ -22,7 +22,7 @@ fn gradient_step(micro_batch_tokens: usize) -> (Vec<f32>, f64) {
         betas: (0.0, 0.0),
         eps: 1.0,
         weight_decay: 0.0,
-        max_grad_norm: None,
+        max_grad_norm,
         micro_batch_tokens,
         ..options()
     };
@@ -33,7 +33,7 @@ fn gradient_step(micro_batch_tokens: usize) -> (Vec<f32>, f64) {
 }
 
 fn weights(model: &Model<CpuBackend>) -> Vec<f32> {
-    weight_bits(model).into_iter().map(f32::from_bits).collect()
+    tiny::values(model).concat()
 }
 
 /// Gives every row the logprob that this model computes for it, as a sampler would.
@@ -54,13 +54,44 @@ fn with_sampler_logprobs(model: &Model<CpuBackend>, mut batch: TrainBatch) -> Tr
 
 #[test]
 fn a_split_changes_nothing_but_rounding() {
-    let (whole, whole_norm) = gradient_step(usize::MAX);
+    let (whole, whole_norm) = gradient_step(usize::MAX, None);
     let reference: Vec<f64> = whole.iter().map(|&value| f64::from(value)).collect();
     for micro_batch_tokens in [1, 26, 40] {
-        let (split, norm) = gradient_step(micro_batch_tokens);
+        let (split, norm) = gradient_step(micro_batch_tokens, None);
         let distance = relative_l2(&split, &reference);
         assert!(distance <= 1e-6, "{micro_batch_tokens} tokens: {distance}");
         assert!((norm / whole_norm - 1.0).abs() <= 1e-6, "{micro_batch_tokens} tokens: {norm} and {whole_norm}");
+    }
+}
+
+#[test]
+fn the_gradient_is_clipped_to_the_global_norm() {
+    // With betas 0 and eps 1 the update of a gradient g is −g / (|g| + 1), which can be taken back.
+    let update_of = |gradient: f64| gradient / (gradient.abs() + 1.0);
+    let gradient_of = |update: f32| -f64::from(update) / (1.0 - f64::from(update).abs());
+    let (plain, norm) = gradient_step(usize::MAX, None);
+    for max in [0.1, 0.5, 10.0 * norm as f32] {
+        let (clipped, unclipped_norm) = gradient_step(usize::MAX, Some(max));
+        assert_eq!(unclipped_norm, norm, "the reported norm is that before clipping");
+        let factor = (f64::from(max) / (norm + 1e-6)).min(1.0);
+        let expected: Vec<f64> = plain.iter().map(|&update| -update_of(factor * gradient_of(update))).collect();
+        let distance = relative_l2(&clipped, &expected);
+        assert!(distance < 1e-4, "clipped to {max}: {distance}");
+    }
+}
+
+#[test]
+fn weight_decay_spares_norms_and_biases() {
+    let mut model = model(7);
+    let before: Vec<Vec<f32>> = tiny::values(&model);
+    let mut batch = batch(1, &LENGTHS);
+    batch.rows.iter_mut().for_each(|row| row.weight = 1e-30);
+    let options = StepOptions { learning_rate: 0.5, weight_decay: 0.5, eps: 1.0, ..options() };
+    assert_eq!(Trainer::new().step(&mut model, &batch, &options).unwrap().skipped, None);
+    for ((parameter, before), after) in model.parameters.list.iter().zip(before).zip(tiny::values(&model)) {
+        let factor = if parameter.cols == 1 { 1.0 } else { 0.75 };
+        let expected: Vec<f64> = before.iter().map(|&value| f64::from(value) * factor).collect();
+        assert!(relative_l2(&after, &expected) < 1e-6, "{}", parameter.hf[0].name);
     }
 }
 

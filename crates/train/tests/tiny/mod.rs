@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gradus_cpu::CpuBackend;
-use gradus_model::{Model, ModelConfig, Parameters, TokenBatch};
+use gradus_model::{Model, ModelConfig, Parameter, TokenBatch};
 use gradus_ops::Backend;
 use gradus_testing::integers;
 use gradus_train::{OnExisting, SaveRequest, StepOptions, TrainBatch, TrainRow, Trainer, save_checkpoint};
@@ -56,19 +56,19 @@ pub fn batch(seed: u64, lengths: &[usize]) -> TrainBatch {
     TrainBatch { tokens, rows }
 }
 
-/// All values, to be compared with `==`.
-pub fn bits(model: &Model<CpuBackend>, parameters: &Parameters<CpuBackend>) -> Vec<u32> {
-    let mut bits = Vec::new();
-    for parameter in &parameters.list {
+/// The values of every parameter, in the order of the list.
+pub fn values(model: &Model<CpuBackend>) -> Vec<Vec<f32>> {
+    let read = |parameter: &Parameter<CpuBackend>| {
         let mut values = vec![0.0f32; parameter.rows * parameter.cols];
         model.backend.store_row_major(&parameter.weight, 0, &mut values).unwrap();
-        bits.extend(values.iter().map(|value| value.to_bits()));
-    }
-    bits
+        values
+    };
+    model.parameters.list.iter().map(read).collect()
 }
 
+/// All weights, to be compared with `==`.
 pub fn weight_bits(model: &Model<CpuBackend>) -> Vec<u32> {
-    bits(model, &model.parameters)
+    values(model).concat().into_iter().map(f32::to_bits).collect()
 }
 
 /// Saves a checkpoint as a first run does.
