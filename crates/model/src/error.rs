@@ -9,8 +9,11 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Error {
     #[error("config.json: {field}: {reason}")]
     Config { field: String, reason: String },
-    #[error("{path}: {source}")]
-    ConfigFile { path: PathBuf, source: Box<Error> },
+    /// A refused field, with the folder of its file before the file's name.
+    #[error("{folder}/{source}")]
+    ConfigFile { folder: PathBuf, source: Box<Error> },
+    #[error("{folder} has no config.json; name a Hugging Face model folder")]
+    NoConfig { folder: PathBuf },
     #[error("cannot {action} {path}: {source}")]
     Io { action: &'static str, path: PathBuf, source: std::io::Error },
     #[error("{what}: {reason}")]

@@ -85,6 +85,9 @@ impl<B: Backend> TrainingWorkspace<B> {
 impl<B: Backend> Model<B> {
     /// Logprob and entropy of `rows`, in their order, of the batch that `forward` put into `workspace`.
     pub fn score_rows(&self, rows: &[ScoreRow], workspace: &mut TrainingWorkspace<B>) -> Result<Vec<Score>> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
         workspace.head_for(self, rows.len())?;
         let tokens = workspace.tokens;
         let (Some(forward), Some(head)) = (&workspace.forward, &mut workspace.head) else {

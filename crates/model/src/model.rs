@@ -1,6 +1,7 @@
 //! A policy in memory: config, parameters and rotary table, made of random numbers or a Hugging Face folder and saved as one.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -60,7 +61,10 @@ impl<B: Backend> Model<B> {
 
 fn read_config(folder: &Path) -> Result<ModelConfig> {
     let path = folder.join("config.json");
-    let text =
-        std::fs::read_to_string(&path).map_err(|source| Error::Io { action: "read", path: path.clone(), source })?;
-    ModelConfig::from_json(&text).map_err(|source| Error::ConfigFile { path, source: Box::new(source) })
+    let text = std::fs::read_to_string(&path).map_err(|source| match source.kind() {
+        ErrorKind::NotFound => Error::NoConfig { folder: folder.to_owned() },
+        _ => Error::Io { action: "read", path, source },
+    })?;
+    ModelConfig::from_json(&text)
+        .map_err(|source| Error::ConfigFile { folder: folder.to_owned(), source: Box::new(source) })
 }

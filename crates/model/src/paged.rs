@@ -74,14 +74,19 @@ impl PagedInputs {
             return refuse(format!("position {position} is not below max_position_embeddings = {limit}"));
         }
         let rows = self.page_table.len().checked_div(self.pages_max).unwrap_or(0);
-        for (&sequence, &position) in self.sequences.iter().zip(&self.positions) {
-            let pages_used = position as usize / PAGE_TOKENS + 1;
-            if sequence as usize >= rows || pages_used > self.pages_max {
+        for token in 0..tokens {
+            let (sequence, position) = (self.sequences[token] as usize, self.positions[token] as usize);
+            // A sequence's tokens ascend, so its last one in the step needs the most pages.
+            if self.sequences.get(token + 1).is_some_and(|&next| next as usize == sequence) {
+                continue;
+            }
+            let pages_used = position / PAGE_TOKENS + 1;
+            if sequence >= rows || pages_used > self.pages_max {
                 return refuse(format!(
                     "sequence {sequence} at position {position} is outside the {rows} rows of the page table"
                 ));
             }
-            let row = sequence as usize * self.pages_max;
+            let row = sequence * self.pages_max;
             if self.page_table[row..row + pages_used].iter().any(|&page| page as usize >= pages) {
                 return refuse(format!("the pages of sequence {sequence} are not all below {pages}"));
             }

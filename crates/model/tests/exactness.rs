@@ -1,8 +1,8 @@
-//! The sampler's logprob is the trainer's and `score`'s, bit for bit, whatever the batch, the prefill chunks and the threads.
+//! The sampler's logprob is the trainer's and `score`'s, bit for bit, whatever the batch, the prefill chunks, the threads and the instruction level.
 
 use std::sync::Arc;
 
-use gradus_cpu::CpuBackend;
+use gradus_cpu::{CpuBackend, Level};
 use gradus_model::{
     KvCache, LossRow, Model, ModelConfig, PagedInputs, PagedWorkspace, SampleRow, Sampled, Score, ScoreRow, TokenBatch,
     TrainingWorkspace, stream,
@@ -27,7 +27,11 @@ fn config(architecture: &str) -> ModelConfig {
 }
 
 fn random(architecture: &str, threads: usize) -> Model<CpuBackend> {
-    let backend = Arc::new(CpuBackend::new(Some(threads)).expect("a backend"));
+    random_on(architecture, CpuBackend::new(Some(threads)).expect("a backend"))
+}
+
+fn random_on(architecture: &str, backend: CpuBackend) -> Model<CpuBackend> {
+    let backend = Arc::new(backend);
     Model::random(config(architecture), backend, SEED).expect("a model")
 }
 
@@ -163,7 +167,7 @@ fn check_loss(model: &Model<CpuBackend>, sequences: &[&Sequence]) {
 }
 
 #[test]
-fn batches_prefill_chunks_and_threads_change_no_bit() {
+fn batches_prefill_chunks_threads_and_levels_change_no_bit() {
     let all = [0, 1, 2, 3, 4];
     let reference = generate(&random("Qwen3ForCausalLM", 1), &all, 128);
     let check = |sequences: Vec<Sequence>, what: &str| {
@@ -181,6 +185,10 @@ fn batches_prefill_chunks_and_threads_change_no_bit() {
     let model = random("Qwen3ForCausalLM", 2);
     for chunk in [1, 7, 16, 64, 65] {
         check(generate(&model, &all, chunk), &format!("chunks of {chunk}"));
+    }
+    for level in Level::ALL.into_iter().filter(|level| level.is_available()) {
+        let backend = CpuBackend::with_level(level, Some(2)).expect("a backend");
+        check(generate(&random_on("Qwen3ForCausalLM", backend), &all, 128), level.name());
     }
     for number in all {
         check(generate(&model, &[number], 40), "alone");
