@@ -1,1 +1,25 @@
-//! node
+//! The binding: JavaScript values in, commands to one engine thread a policy, promises and events out. No logic of its own.
+//!
+//! Rules (architecture.md): every export is `catch_unwind`; long work runs on the engine thread and answers through a deferred,
+//! never an `AsyncTask`; a caught panic rejects with `internal` and ends that policy alone.
+
+mod answer;
+mod batch;
+mod batch_data;
+mod call;
+mod checkpoints;
+mod command;
+mod fault;
+mod generation;
+mod inputs;
+mod load;
+mod memory;
+mod open;
+mod outputs;
+mod policy;
+mod record;
+mod reply;
+mod response;
+mod save;
+mod serve;
+mod worker;

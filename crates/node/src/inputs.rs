@@ -1,0 +1,202 @@
+//! What JavaScript hands over: plain objects, turned here into the engine thread's own types.
+//!
+//! packages/sdk has checked names and ranges with zod before; what is left to refuse here are numbers that do not convert.
+
+use crate::command::CheckpointRequest;
+use crate::fault::{Fault, Result};
+use gradus_text::Message;
+use gradus_train::StepOptions;
+use napi::bindgen_prelude::{BigInt, Uint32Array};
+use napi_derive::napi;
+use std::path::PathBuf;
+
+/// Where and how a policy runs.
+#[napi(object)]
+pub struct NativePolicyOptions {
+    /// "auto" or "cpu".
+    pub device: String,
+    /// "f32".
+    pub dtype: String,
+    /// Threads of the backend; by default the physical cores that the process may use.
+    pub threads: Option<u32>,
+    /// Most bytes of KV pages; by default a quarter of the machine's memory.
+    pub kv_bytes_max: Option<f64>,
+}
+
+/// One message of a conversation.
+#[napi(object)]
+pub struct NativeMessage {
+    pub role: String,
+    pub content: String,
+}
+
+/// A prompt: exactly one of the three is given.
+#[napi(object)]
+pub struct NativePrompt {
+    pub messages: Option<Vec<NativeMessage>>,
+    pub text: Option<String>,
+    pub ids: Option<Uint32Array>,
+    /// Names the prompt in its random stream; its token ids do when absent.
+    pub id: Option<String>,
+}
+
+/// How responses are sampled, for generation and rollouts alike.
+#[napi(object)]
+pub struct NativeSampling {
+    /// Number of this call, chosen by the caller: events and `cancel` name it.
+    pub call: u32,
+    /// Responses for each prompt.
+    pub n: u32,
+    /// Most tokens of a response; absent: 512, or what the context leaves.
+    pub max_tokens: Option<u32>,
+    /// 0 takes the likeliest token.
+    pub temperature: f64,
+    /// The run's seed: the Philox key.
+    pub seed: BigInt,
+    /// Words of the random stream beside the prompt and the response's index.
+    pub purpose: String,
+    pub stage: u32,
+    pub step: u32,
+    /// Strings that end a response and are not part of its text.
+    pub stop: Vec<String>,
+    /// Sends text pieces as events.
+    pub pieces: bool,
+}
+
+/// One update's settings.
+#[napi(object)]
+pub struct NativeStepOptions {
+    pub learning_rate: f64,
+    pub beta1: f64,
+    pub beta2: f64,
+    pub epsilon: f64,
+    pub weight_decay: f64,
+    /// Absent: the gradient is not clipped.
+    pub max_grad_norm: Option<f64>,
+    /// Bounds of the ratio to the sampler's probability: 1 − low, 1 + high.
+    pub ratio_clip_low: Option<f64>,
+    pub ratio_clip_high: Option<f64>,
+    /// Most tokens in one micro-batch.
+    pub micro_batch_tokens: u32,
+}
+
+/// Where a checkpoint goes and what lies in it beside the policy.
+#[napi(object)]
+pub struct NativeCheckpoint {
+    /// The run's checkpoints folder.
+    pub folder: String,
+    pub step: f64,
+    /// The recipe's state as JSON.
+    pub recipe_state: String,
+    pub commit: Option<String>,
+    pub config_hash: Option<String>,
+    /// Replaces a checkpoint of the same step.
+    pub replace: bool,
+}
+
+/// What becomes token ids on the engine thread.
+pub enum Content {
+    Messages(Vec<Message>),
+    Text(String),
+    Ids(Vec<u32>),
+}
+
+/// A prompt as the engine thread takes it.
+pub struct Prompt {
+    pub content: Content,
+    pub id: Option<String>,
+}
+
+/// Sampling settings as the engine thread takes them.
+pub struct Sampling {
+    pub call: u32,
+    pub n: usize,
+    pub max_tokens: Option<usize>,
+    pub temperature: f64,
+    pub seed: u64,
+    pub purpose: String,
+    pub stage: u64,
+    pub step: u64,
+    pub stop: Vec<String>,
+    pub pieces: bool,
+}
+
+impl TryFrom<NativePrompt> for Prompt {
+    type Error = Fault;
+
+    fn try_from(prompt: NativePrompt) -> Result<Self> {
+        let content = match (prompt.messages, prompt.text, prompt.ids) {
+            (Some(messages), None, None) => Content::Messages(messages.into_iter().map(Message::from).collect()),
+            (None, Some(text), None) => Content::Text(text),
+            (None, None, Some(ids)) => Content::Ids(ids.to_vec()),
+            _ => return Err(Fault::bad_input("a prompt needs exactly one of messages, text and ids")),
+        };
+        Ok(Prompt { content, id: prompt.id })
+    }
+}
+
+impl From<NativeMessage> for Message {
+    fn from(message: NativeMessage) -> Self {
+        Message { role: message.role, content: message.content }
+    }
+}
+
+impl TryFrom<NativeSampling> for Sampling {
+    type Error = Fault;
+
+    fn try_from(sampling: NativeSampling) -> Result<Self> {
+        Ok(Sampling {
+            call: sampling.call,
+            n: sampling.n as usize,
+            max_tokens: sampling.max_tokens.map(|n| n as usize),
+            temperature: sampling.temperature,
+            seed: seed_of(&sampling.seed)?,
+            purpose: sampling.purpose,
+            stage: u64::from(sampling.stage),
+            step: u64::from(sampling.step),
+            stop: sampling.stop,
+            pieces: sampling.pieces,
+        })
+    }
+}
+
+impl From<NativeStepOptions> for StepOptions {
+    fn from(options: NativeStepOptions) -> Self {
+        StepOptions {
+            learning_rate: options.learning_rate as f32,
+            betas: (options.beta1 as f32, options.beta2 as f32),
+            eps: options.epsilon as f32,
+            weight_decay: options.weight_decay as f32,
+            max_grad_norm: options.max_grad_norm.map(|norm| norm as f32),
+            ratio_clip: options
+                .ratio_clip_low
+                .zip(options.ratio_clip_high)
+                .map(|(low, high)| (low as f32, high as f32)),
+            micro_batch_tokens: options.micro_batch_tokens as usize,
+        }
+    }
+}
+
+impl From<NativeCheckpoint> for CheckpointRequest {
+    fn from(request: NativeCheckpoint) -> Self {
+        CheckpointRequest {
+            folder: PathBuf::from(request.folder),
+            step: request.step as u64,
+            recipe_json: request.recipe_state,
+            commit: request.commit,
+            config_hash: request.config_hash,
+            replace: request.replace,
+        }
+    }
+}
+
+/// A seed is any unsigned 64-bit number.
+pub fn seed_of(seed: &BigInt) -> Result<u64> {
+    match seed.get_u64() {
+        (false, value, true) => Ok(value),
+        (negative, value, _) => {
+            let sign = if negative { "-" } else { "" };
+            Err(Fault::out_of_range(format!("{sign}{value}"), "seed lies outside of 0 to 2^64 - 1"))
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Makes the policy of an engine thread: from a config with random weights, from a Hugging Face folder, or from a checkpoint.
+
+use crate::fault::{Fault, Result};
+use crate::generation::Generation;
+use crate::inputs::NativePolicyOptions;
+use crate::memory::machine_bytes;
+use crate::outputs::{NativePolicyInfo, NativeResumed};
+use crate::worker::{EventSink, Worker};
+use gradus_cpu::CpuBackend;
+use gradus_model::{Model, ModelConfig, TrainingWorkspace};
+use gradus_ops::Backend;
+use gradus_text::Tokenizer;
+use gradus_train::{LoadedCheckpoint, Trainer, VerifiedCheckpoint, latest_good, load_checkpoint, verify_checkpoint};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Files of a Hugging Face folder that a saved policy keeps beside those of the tokenizer.
+const COMPANION_FILES: [&str; 5] =
+    ["generation_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt"];
+
+/// Where a policy comes from.
+pub enum Source {
+    /// A config.json's text; the tokenizer is a tokenizer.json or a folder that holds one.
+    Config {
+        json: String,
+        seed: u64,
+        tokenizer: Option<PathBuf>,
+    },
+    Folder(PathBuf),
+    /// A `step-N` folder, or a checkpoints folder of which the newest good one is taken.
+    Checkpoint(PathBuf),
+}
+
+/// The devices there are. Each arm of a match on it is one backend.
+#[derive(Clone, Copy)]
+pub enum Device {
+    Cpu,
+}
+
+/// The options of a policy, checked.
+#[derive(Clone, Copy)]
+pub struct Placement {
+    pub device: Device,
+    pub threads: Option<usize>,
+    pub kv_bytes_max: u64,
+}
+
+impl TryFrom<NativePolicyOptions> for Placement {
+    type Error = Fault;
+
+    fn try_from(options: NativePolicyOptions) -> Result<Self> {
+        let device = match options.device.as_str() {
+            "auto" | "cpu" => Device::Cpu,
+            other => {
+                return Err(Fault::unsupported(
+                    other,
+                    format!("device {other:?} is not in this version; available: \"auto\", \"cpu\""),
+                ));
+            }
+        };
+        if options.dtype != "f32" {
+            let dtype = &options.dtype;
+            return Err(Fault::unsupported(
+                dtype,
+                format!("dtype {dtype:?} is not in this version; available: \"f32\""),
+            ));
+        }
+        let kv_bytes_max = options.kv_bytes_max.map_or_else(|| machine_bytes() / 4, |bytes| bytes as u64);
+        Ok(Placement { device, threads: options.threads.map(|threads| threads as usize), kv_bytes_max })
+    }
+}
+
+/// The backend of `Device::Cpu`.
+pub fn cpu_backend(placement: &Placement) -> Result<Arc<CpuBackend>> {
+    Ok(Arc::new(CpuBackend::new(placement.threads)?))
+}
+
+/// What a policy is made of before its caches: weights, optimizer state, files.
+struct Parts<B: Backend> {
+    model: Model<B>,
+    trainer: Trainer<B>,
+    tokenizer: Option<Tokenizer>,
+    folder: Option<PathBuf>,
+    resumed: Option<NativeResumed>,
+}
+
+/// Makes the worker, and tells what a resumed one was resumed from.
+pub fn make_worker<B: Backend>(
+    source: Source,
+    placement: &Placement,
+    backend: Arc<B>,
+    events: EventSink,
+) -> Result<(Worker<B>, Option<NativeResumed>)> {
+    let parts = match source {
+        Source::Config { json, seed, tokenizer } => create(&json, seed, tokenizer.as_deref(), backend)?,
+        Source::Folder(folder) => load(folder, backend)?,
+        Source::Checkpoint(path) => resume(&path, backend)?,
+    };
+    let Parts { model, trainer, tokenizer, folder, resumed } = parts;
+    if let Some(tokenizer) = &tokenizer
+        && tokenizer.vocab_size() > model.config.vocab_size
+    {
+        let (tokens, rows) = (tokenizer.vocab_size(), model.config.vocab_size);
+        return Err(Fault::new(
+            "bad-config",
+            format!(
+                "the tokenizer has {tokens} tokens and the config's vocab_size is {rows}; take the tokenizer of this model or raise vocab_size to {tokens}"
+            ),
+        ));
+    }
+    let companion_files = folder.as_deref().map(read_companions).transpose()?.unwrap_or_default();
+    let worker = Worker {
+        stop_tokens: stop_tokens(&model.config, tokenizer.as_ref(), &companion_files)?,
+        generation: Generation::new(&model.config, placement.kv_bytes_max),
+        scoring: TrainingWorkspace::new(),
+        step_tokens_max: 0,
+        model,
+        trainer,
+        tokenizer,
+        companion_files,
+        events,
+    };
+    Ok((worker, resumed))
+}
+
+/// The fixed facts of a policy.
+pub fn describe<B: Backend>(worker: &Worker<B>, placement: &Placement) -> NativePolicyInfo {
+    let (config, backend) = (&worker.model.config, worker.model.backend.as_ref());
+    NativePolicyInfo {
+        architecture: config.architecture.name().to_string(),
+        parameters: worker.model.parameters.elements() as f64,
+        vocab_size: config.vocab_size as u32,
+        max_positions: config.max_position_embeddings as u32,
+        eos_token_ids: worker.stop_tokens.clone(),
+        has_tokenizer: worker.tokenizer.is_some(),
+        device: backend.kind().to_string(),
+        level: backend.level().to_string(),
+        threads: backend.threads() as u32,
+        kv_bytes_max: placement.kv_bytes_max as f64,
+        config: config.to_json(),
+    }
+}
+
+fn create<B: Backend>(json: &str, seed: u64, tokenizer: Option<&Path>, backend: Arc<B>) -> Result<Parts<B>> {
+    let config = ModelConfig::from_json(json)?;
+    let tokenizer = match tokenizer {
+        Some(path) if path.is_dir() => Some(Tokenizer::from_folder(path)?.ok_or_else(|| {
+            Fault::new(
+                "not-found",
+                format!("{} has no tokenizer.json; name a tokenizer.json or a folder with one", path.display()),
+            )
+        })?),
+        Some(path) => Some(Tokenizer::from_file(path)?),
+        None => None,
+    };
+    let model = Model::random(config, backend, seed)?;
+    Ok(Parts { model, trainer: Trainer::new(), tokenizer, folder: None, resumed: None })
+}
+
+fn load<B: Backend>(folder: PathBuf, backend: Arc<B>) -> Result<Parts<B>> {
+    if !folder.is_dir() {
+        let path = folder.display();
+        let message = format!(
+            "there is no model folder {path}; give the path of a Hugging Face folder (config.json, model.safetensors)"
+        );
+        return Err(Fault { code: "not-found", message, value: Some(path.to_string()) });
+    }
+    let tokenizer = Tokenizer::from_folder(&folder)?;
+    let model = Model::load(&folder, backend)?;
+    Ok(Parts { model, trainer: Trainer::new(), tokenizer, folder: Some(folder), resumed: None })
+}
+
+fn resume<B: Backend>(path: &Path, backend: Arc<B>) -> Result<Parts<B>> {
+    let (checkpoint, mut warnings) = find_checkpoint(path)?;
+    let LoadedCheckpoint { model, trainer, recipe_json, manifest, warnings: differences } =
+        load_checkpoint(&checkpoint, backend)?;
+    warnings.extend(differences);
+    let resumed = NativeResumed {
+        folder: checkpoint.path.to_string_lossy().into_owned(),
+        step: manifest.step as f64,
+        recipe_state: recipe_json,
+        config_hash: manifest.config_hash,
+        warnings,
+    };
+    let tokenizer = Tokenizer::from_folder(&checkpoint.path)?;
+    Ok(Parts { model, trainer, tokenizer, folder: Some(checkpoint.path), resumed: Some(resumed) })
+}
+
+/// The checkpoint that `path` is, or the newest good one in it.
+fn find_checkpoint(path: &Path) -> Result<(VerifiedCheckpoint, Vec<String>)> {
+    let not_found = |what: &str| {
+        let message = format!("{what} {}; give a step-N folder of a run or its checkpoints folder", path.display());
+        Fault { code: "not-found", message, value: Some(path.display().to_string()) }
+    };
+    if !path.is_dir() {
+        return Err(not_found("there is no checkpoint"));
+    }
+    let is_step = path.join("manifest.json").is_file() || path.join("config.json").is_file();
+    if is_step {
+        return Ok((verify_checkpoint(path)?, Vec::new()));
+    }
+    let latest = latest_good(path)?;
+    match latest.checkpoint {
+        Some(checkpoint) => Ok((checkpoint, latest.warnings)),
+        None => Err(not_found("there is no whole checkpoint in")),
+    }
+}
+
+fn read_companions(folder: &Path) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut files = Vec::new();
+    for name in COMPANION_FILES {
+        let path = folder.join(name);
+        match std::fs::read(&path) {
+            Ok(bytes) => files.push((name.to_string(), bytes)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Fault::io(format!("cannot read {}: {error}", path.display()), error.kind())),
+        }
+    }
+    Ok(files)
+}
+
+/// End tokens of the config, the tokenizer and generation_config.json, ascending.
+fn stop_tokens(
+    config: &ModelConfig,
+    tokenizer: Option<&Tokenizer>,
+    companion_files: &[(String, Vec<u8>)],
+) -> Result<Vec<u32>> {
+    let mut ids = config.eos_token_ids.clone();
+    ids.extend(tokenizer.and_then(|tokenizer| tokenizer.token_to_id(tokenizer.eos_token()?)));
+    if let Some((name, bytes)) = companion_files.iter().find(|(name, _)| name == "generation_config.json") {
+        let json: serde_json::Value = serde_json::from_slice(bytes).map_err(|error| {
+            Fault::new("damaged-file", format!("{name} is not JSON ({error}); copy or download it again"))
+        })?;
+        let eos = &json["eos_token_id"];
+        let listed = eos.as_array().map_or_else(|| std::slice::from_ref(eos), Vec::as_slice);
+        ids.extend(listed.iter().filter_map(serde_json::Value::as_u64).map(|id| id as u32));
+    }
+    ids.retain(|&id| (id as usize) < config.vocab_size);
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(ids)
+}

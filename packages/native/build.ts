@@ -1,0 +1,57 @@
+// Builds the native engine with cargo and puts it beside the loader; tells what index.d.ts must say.
+// Needs nothing but Bun and cargo: it runs before `bun install` is known to have worked.
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { typeDeclarations } from "./type-declarations.ts";
+
+const root = join(import.meta.dir, "..", "..");
+const sources = join(root, "crates", "node", "src");
+// cargo's folder for build products, and in it what napi-derive reports while it compiles crates/node.
+const target = process.env["CARGO_TARGET_DIR"] ?? join(root, "target");
+const report = join(target, "gradus-types", "gradus-node");
+
+/** Where the loader looks for the library. */
+export const nativeLibraryPath = join(import.meta.dir, "gradus.linux-x64-gnu.node");
+/** The committed declarations of what the library exports; written from `nativeTypes`. */
+export const nativeTypesPath = join(import.meta.dir, "index.d.ts");
+
+/** Compiles crates/node in the release profile and installs the library; false when cargo failed (it said why). */
+export async function buildNative(): Promise<boolean> {
+  if (!(await compile())) return false;
+  // A copy that is renamed into place: a process that has the old library mapped keeps the old file.
+  const fresh = `${nativeLibraryPath}.${process.pid}`;
+  copyFileSync(join(target, "release", "libgradus_node.so"), fresh);
+  renameSync(fresh, nativeLibraryPath);
+  return true;
+}
+
+/** The text that index.d.ts must have for the sources as they are; undefined when cargo failed (it said why). */
+export async function nativeTypes(): Promise<string | undefined> {
+  const newest = Math.max(...readdirSync(sources).map((name) => statSync(join(sources, name)).mtimeMs));
+  if (!existsSync(report) || statSync(report).mtimeMs < newest) {
+    // The crate may have been compiled without a report; it must be compiled once more.
+    utimesSync(join(sources, "lib.rs"), new Date(), new Date());
+  }
+  if (!(await compile())) return undefined;
+  return typeDeclarations(readFileSync(report, "utf8"));
+}
+
+async function compile(): Promise<boolean> {
+  mkdirSync(join(target, "gradus-types"), { recursive: true });
+  const child = Bun.spawn(["cargo", "build", "--release", "--package", "gradus-node", "--locked"], {
+    cwd: root,
+    stdin: "ignore",
+    // Stdout belongs to the verb that needed this build.
+    stdout: 2,
+    stderr: "inherit",
+    env: { ...process.env, CARGO_TARGET_DIR: target, NAPI_TYPE_DEF_TMP_FOLDER: join(target, "gradus-types") },
+  });
+  return (await child.exited) === 0;
+}
+
+if (import.meta.main) {
+  const built = await buildNative();
+  const types = built ? await nativeTypes() : undefined;
+  if (types !== undefined && process.argv.includes("--types")) writeFileSync(nativeTypesPath, types);
+  process.exit(built ? 0 : 1);
+}
