@@ -9,7 +9,7 @@ const Plateau = z.strictObject({
 
 const endFields = {
   steps: z.int().min(1).nullable().describe("The stage ends after so many steps."),
-  epochs: z.number().positive().nullable().describe("The stage ends after so many passes over its prompts."),
+  epochs: z.int().min(1).nullable().describe("The stage ends after so many passes over its prompts."),
   plateau: Plateau.nullable().describe("The stage ends when the reward no longer rises."),
 };
 

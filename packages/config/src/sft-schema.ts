@@ -9,12 +9,7 @@ export const SftSection = z.strictObject({
     .nullable()
     .default(null)
     .describe("Optimizer steps; the phase ends at steps or epochs, whichever comes first."),
-  epochs: z
-    .number()
-    .positive()
-    .nullable()
-    .default(null)
-    .describe("Passes over the data; null for as many as `steps` needs."),
+  epochs: z.int().min(1).nullable().default(null).describe("Passes over the data; null for as many as `steps` needs."),
   batchSize: z.int().min(1).default(64).describe("Samples a step."),
   maxSampleTokens: z
     .int()
@@ -32,7 +27,7 @@ export const SftSection = z.strictObject({
     .min(0)
     .max(1)
     .default(0)
-    .describe("Learning rate at the end of a cosine, as a share of its peak."),
+    .describe("Learning rate at the end of a cosine or linear schedule, as a share of its peak."),
   betas: AdamW.betas.default([0.9, 0.95]),
   epsilon: AdamW.epsilon.default(1e-8),
   weightDecay: AdamW.weightDecay.default(0.01),

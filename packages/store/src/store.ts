@@ -116,6 +116,21 @@ export class Store {
     });
   }
 
+  /** Adds metrics to a step that is already there (evaluations, checkpoints), replacing those of the same name. */
+  addMetrics(run: string, step: number, values: Readonly<Record<string, number>>): void {
+    this.#orm.transaction((transaction) => {
+      for (const [name, value] of Object.entries(values)) {
+        if (!Number.isFinite(value)) continue;
+        const target = [metrics.run, metrics.step, metrics.name];
+        transaction
+          .insert(metrics)
+          .values({ run, step, name, value })
+          .onConflictDoUpdate({ target, set: { value } })
+          .run();
+      }
+    });
+  }
+
   /** The steps of a run in order, each with its metrics. */
   steps(run: string): StepMetricsRow[] {
     const rows = this.#orm.select().from(steps).where(eq(steps.run, run)).orderBy(asc(steps.step)).all();

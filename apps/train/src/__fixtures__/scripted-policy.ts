@@ -1,0 +1,120 @@
+// A policy without an engine: a number that every update moves, and responses that are a pure function of it.
+// Checkpoints are files, so that a killed and resumed run can be compared with an unbroken one bit for bit.
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { PromptInput, RolloutBatch, RolloutInfo } from "@gradus/rl";
+import type { PolicySource, RunPolicy } from "../run-policy.ts";
+
+/** What a test can do to a scripted policy. */
+export type Script = {
+  readonly maxPositions?: number;
+  /** Called with every move that the policy makes, before it is made: `rollout`, `step`, `generate`, `checkpoint N`. */
+  readonly onMove?: (move: string) => void | Promise<void>;
+};
+
+/** The share of [0, 1) that a text stands for. */
+function share(text: string): number {
+  return createHash("sha256").update(text).digest().readUInt32LE() / 2 ** 32;
+}
+
+/** A source of scripted policies whose weight starts at 0. */
+export function scriptedPolicies(script: Script = {}): PolicySource {
+  return {
+    start: async () => scriptedPolicy(0, script),
+    resume: async (checkpoints) => {
+      if (!existsSync(checkpoints)) return null;
+      const steps = readdirSync(checkpoints).flatMap((name) => /^step-(\d+)$/.exec(name)?.[1] ?? []);
+      if (steps.length === 0) return null;
+      const step = Math.max(...steps.map(Number));
+      const folder = join(checkpoints, `step-${step}`);
+      const weight = Number(readFileSync(join(folder, "weight"), "utf8"));
+      const recipeState: unknown = JSON.parse(readFileSync(join(folder, "recipe.json"), "utf8"));
+      return { policy: scriptedPolicy(weight, script), recipeState, step, folder, warnings: [] };
+    },
+  };
+}
+
+/** A policy of one weight. The likelier a right answer is, the higher it stands; problems are sums like `3+4=`. */
+export function scriptedPolicy(start: number, { maxPositions = 1000, onMove }: Script = {}): RunPolicy {
+  let weight = start;
+  const move = async (name: string): Promise<void> => onMove?.(name);
+  const respond = (prompt: PromptInput, stream: string): { text: string; length: number } => {
+    const [left = 0, right = 0] = String(prompt).split(/[+=]/).map(Number);
+    const solved = share(`${prompt} ${stream} ${weight}`) < 1 / (1 + Math.exp(-weight));
+    const text = `${left + right + (solved ? 0 : 1)}`;
+    return { text, length: 1 + Math.floor(4 * share(`length ${stream} ${weight}`)) };
+  };
+  return {
+    info: { architecture: "Scripted", parameters: 1, maxPositions, eosTokenIds: [0] },
+    rollout: async (prompts, options) => {
+      options.signal?.throwIfAborted();
+      await move("rollout");
+      const rollouts: RolloutInfo[] = prompts.flatMap((prompt, promptIndex) =>
+        Array.from({ length: options.groupSize }, (_, rolloutIndex) => {
+          const stream = `${options.seed} ${options.stage} ${options.step} ${options.ids?.[promptIndex]} ${rolloutIndex}`;
+          const { text, length } = respond(prompt, stream);
+          const finishReason = length > options.maxResponseLength ? "length" : "stop";
+          const entropy = share(`entropy ${stream} ${weight}`);
+          return {
+            promptIndex,
+            rolloutIndex,
+            text,
+            promptLength: 4,
+            length,
+            finishReason,
+            entropy,
+            entropyRaw: entropy,
+          };
+        }),
+      );
+      const responseTokens = rollouts.reduce((sum, { length }) => sum + length, 0);
+      return scriptedBatch(rollouts, responseTokens);
+    },
+    batch: async ({ tokens }) => ({ tokens: tokens.length, close: () => {} }),
+    step: async (batch, { weights, learningRate }) => {
+      await move("step");
+      const gradient = weights.reduce((sum, value) => sum + Math.abs(value), 0);
+      weight += learningRate * gradient;
+      const moved = { loss: 1 / (1 + weight), gradNorm: gradient, entropy: 0.3, logprobAbsDiffMax: 0 };
+      return { ...moved, tokens: batch.tokens, trainedTokens: batch.tokens, skipped: null, seconds: 0.001 };
+    },
+    generate: async (prompts, { n, seed, purpose, signal }) => {
+      signal?.throwIfAborted();
+      await move("generate");
+      return prompts.map((prompt) =>
+        Array.from({ length: n }, (_, index) => {
+          const { text, length } = respond(prompt, `${purpose} ${seed} ${index}`);
+          return { text, tokens: new Uint32Array(length), finishReason: "stop" as const };
+        }),
+      );
+    },
+    tokenize: async (text) => Uint32Array.from(text, (character) => character.codePointAt(0) ?? 0),
+    applyChatTemplate: async (messages) => messages.map(({ content }) => content).join("\n"),
+    checkpoint: async (folder, step, recipeState) => {
+      await move(`checkpoint ${step}`);
+      const place = join(folder, `step-${step}`);
+      const temporary = join(folder, `.step-${step}`);
+      rmSync(temporary, { recursive: true, force: true });
+      mkdirSync(temporary, { recursive: true });
+      writeFileSync(join(temporary, "weight"), `${weight}`);
+      writeFileSync(join(temporary, "recipe.json"), JSON.stringify(recipeState));
+      rmSync(place, { recursive: true, force: true });
+      renameSync(temporary, place);
+      return place;
+    },
+    close: async () => {},
+  };
+}
+
+function scriptedBatch(rollouts: readonly RolloutInfo[], responseTokens: number): RolloutBatch {
+  return {
+    rollouts,
+    responseTokens,
+    tokens: responseTokens + 4 * rollouts.length,
+    entropy: 0.3,
+    entropyRaw: 0.3,
+    record: async (file, { scores }) => writeFileSync(file, scores),
+    close: () => {},
+  };
+}

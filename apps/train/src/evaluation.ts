@@ -1,0 +1,59 @@
+// The run's evaluation: held-back problems, n responses each, before the first phase and after each.
+import { evaluate, type Task } from "@gradus/evals";
+import { judge } from "@gradus/rewards";
+import type { EvalResult, EvalSample } from "./events.ts";
+import { checkContext, loadPrompts, type RenderedPrompt, stopsOf } from "./load-data.ts";
+import type { PhaseContext } from "./phases.ts";
+
+/** What an evaluation gives: the result for tables, and every metric under its name. */
+export type Evaluation = { readonly result: EvalResult; readonly metrics: Readonly<Record<string, number>> };
+
+/**
+ * Evaluates the policy as it is. The random streams are those of the purpose `eval`, the same in every evaluation,
+ * so that taking one again gives the same figures.
+ * @param step steps of the run done.
+ */
+export type Evaluate = (phase: string, step: number, abandon: AbortSignal) => Promise<Evaluation>;
+
+/** The evaluation of a run, its problems read and checked; null where the run has none. @throws DataError, ConfigError */
+export async function loadEvaluation({ run, policy, reward, show }: PhaseContext): Promise<Evaluate | null> {
+  if (run.eval === false) return null;
+  const { task: name, n, temperature, maxTokens, problems: limit } = run.eval;
+  const note = (text: string): void => show({ type: "note", text });
+  const problems = await loadPrompts(run.data.eval ?? "", "answer", { frame: run.frame, policy, note, limit });
+  await checkContext("eval.maxTokens", maxTokens, problems, policy);
+  const task: Task<RenderedPrompt> = {
+    name,
+    problems,
+    promptInput: ({ rendered }) => rendered,
+    judge: (rollout) => judge(reward, rollout),
+  };
+  const stops = stopsOf(run.frame);
+  const options = {
+    n,
+    maxTokens,
+    temperature,
+    seed: run.seed,
+    purpose: "eval",
+    ...(stops.length > 0 && { stop: stops }),
+  };
+  return async (phase, step, abandon) => {
+    const generator = {
+      generate: (prompts: Parameters<typeof policy.generate>[0], sampling: Parameters<typeof policy.generate>[1]) =>
+        policy.generate(prompts, { ...sampling, signal: abandon }),
+    };
+    const { mean, responseLengthMean, problems: results, metrics } = await evaluate(generator, task, options);
+    const [problem, answered] = [problems[0], results[0]?.responses[0]];
+    const sample: EvalSample | null =
+      problem === undefined || answered === undefined
+        ? null
+        : {
+            prompt: problem.text ?? problem.rendered,
+            answer: problem.answer ?? "",
+            response: answered.text,
+            correct: answered.kind === "correct",
+          };
+    const size = { n: problems.length, length: responseLengthMean };
+    return { result: { phase, step, task: name, metric: `mean@${n}`, value: mean, ...size, sample }, metrics };
+  };
+}

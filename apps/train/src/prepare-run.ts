@@ -1,0 +1,70 @@
+// Before the first step: the policy loaded, the data read, every limit checked. Nothing is written to disk here.
+import { ConfigError, type ResolvedRun } from "@gradus/config";
+import { startLoop } from "@gradus/rl";
+import { findReward } from "./configure.ts";
+import { type Evaluate, loadEvaluation } from "./evaluation.ts";
+import type { RunEvent } from "./events.ts";
+import { loadPhases, type Phase } from "./phases.ts";
+import { RecipeState } from "./recipe-state.ts";
+import type { PolicySource, ResumedPolicy, RunPolicy } from "./run-policy.ts";
+
+export type PreparedRun = {
+  readonly policy: RunPolicy;
+  readonly state: RecipeState;
+  readonly phases: readonly Phase[];
+  readonly evaluate: Evaluate | null;
+  /** Where the policy comes from when it goes on from a checkpoint. */
+  readonly resumed: Pick<ResumedPolicy, "step" | "folder"> | null;
+};
+
+/**
+ * @param checkpoints the folder to go on from; null for a new run. Without a whole checkpoint in it a run begins anew.
+ * @param rollouts gives the folder of rollout files, which a new run has only later.
+ * @throws ConfigError, DataError, and the policy's own errors; the policy is closed again.
+ */
+export async function prepareRun(input: {
+  readonly run: ResolvedRun;
+  readonly policies: PolicySource;
+  readonly checkpoints: string | null;
+  readonly rollouts: () => string;
+  /** Seconds from any fixed moment. */
+  readonly clock: () => number;
+  readonly show: (event: RunEvent) => void;
+}): Promise<PreparedRun> {
+  const { run, policies, checkpoints, show } = input;
+  const { reward } = await findReward(run);
+  const resumed = checkpoints === null ? null : await policies.resume(checkpoints, run);
+  const policy = resumed?.policy ?? (await policies.start(run));
+  try {
+    for (const text of resumed?.warnings ?? []) show({ type: "note", text });
+    const state = resumed === null ? startState() : readState(resumed.recipeState, resumed.folder);
+    const context = { run, policy, reward, rollouts: input.rollouts, clock: input.clock, show };
+    const phases = await loadPhases(context, state.phase);
+    return { policy, state, phases, evaluate: await loadEvaluation(context), resumed };
+  } catch (error) {
+    await policy.close();
+    throw error;
+  }
+}
+
+function startState(): RecipeState {
+  return {
+    format: 1,
+    phase: 0,
+    loop: startLoop(),
+    tokens: 0,
+    logprobAbsDiffMax: 0,
+    wallSeconds: 0,
+    evals: [],
+    passHistory: {},
+  };
+}
+
+function readState(value: unknown, folder: string): RecipeState {
+  const parsed = RecipeState.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  throw new ConfigError(
+    `${folder}/recipe.json: ${issue?.path.join(".")}: ${issue?.message}; it was written by another version, start a new run`,
+  );
+}

@@ -1,0 +1,59 @@
+// What a run asks of a policy beyond the RL loop; the SDK's Policy fulfils it, and tests give a scripted one.
+import type { ResolvedRun } from "@gradus/config";
+import type { Message } from "@gradus/data";
+import type { PromptInput, RolloutBatch, RolloutOptions, TrainablePolicy } from "@gradus/rl";
+
+export type GenerateOptions = {
+  readonly n: number;
+  readonly maxTokens: number;
+  readonly temperature: number;
+  readonly seed: number | bigint;
+  readonly purpose: string;
+  readonly stop?: readonly string[];
+  readonly signal?: AbortSignal;
+};
+
+export type Response = {
+  readonly text: string;
+  readonly tokens: Uint32Array;
+  readonly finishReason: "stop" | "length" | "abort";
+};
+
+export interface RunPolicy extends TrainablePolicy {
+  readonly info: {
+    readonly architecture: string;
+    readonly parameters: number;
+    readonly maxPositions: number;
+    readonly eosTokenIds: readonly number[];
+  };
+  /** An aborted rollout rejects, and leaves the policy as it was. */
+  rollout(
+    prompts: readonly PromptInput[],
+    options: RolloutOptions & { readonly signal?: AbortSignal },
+  ): Promise<RolloutBatch>;
+  generate(prompts: readonly PromptInput[], options: GenerateOptions): Promise<Response[][]>;
+  tokenize(text: string): Promise<Uint32Array>;
+  applyChatTemplate(messages: readonly Message[]): Promise<string>;
+  /** Writes `folder`/step-N, all or nothing; gives its path. */
+  checkpoint(folder: string, step: number, recipeState: unknown): Promise<string>;
+  close(): Promise<void>;
+}
+
+/** A policy as a checkpoint left it. */
+export type ResumedPolicy = {
+  readonly policy: RunPolicy;
+  readonly recipeState: unknown;
+  readonly step: number;
+  /** The checkpoint's folder. */
+  readonly folder: string;
+  /** What was wrong with newer checkpoints that were set aside. */
+  readonly warnings: readonly string[];
+};
+
+/** Where policies come from: the SDK, or a test's script. */
+export type PolicySource = {
+  /** The run's starting policy: its folder, or random weights from its config. */
+  start(run: ResolvedRun): Promise<RunPolicy>;
+  /** The newest whole checkpoint in `checkpoints`, or null where there is none. */
+  resume(checkpoints: string, run: ResolvedRun): Promise<ResumedPolicy | null>;
+};

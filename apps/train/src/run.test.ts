@@ -1,0 +1,183 @@
+// The walk over a recipe with a scripted policy: order of phases, stores, resumes that equal the unbroken run, signals.
+import { expect, test } from "bun:test";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { scriptedRecipe, scriptedTrain, storedMetrics } from "./__fixtures__/scripted-run.ts";
+import { type Interrupt, InterruptedError, type StopSignal } from "./interrupt.ts";
+
+const start = ["--config", "run.jsonc"];
+
+/** The policy's weight in the last checkpoint of the only run in `folder`. */
+function lastWeight(folder: string): string {
+  const id = readFileSync(join(folder, "runs", "last"), "utf8").trim();
+  const checkpoints = join(folder, "runs", id, "checkpoints");
+  const steps = readdirSync(checkpoints).map((name) => Number(name.replace("step-", "")));
+  return `${Math.max(...steps)}: ${readFileSync(join(checkpoints, `step-${Math.max(...steps)}`, "weight"), "utf8")}`;
+}
+
+/** An interrupt whose signal is sent by the test; `abandon` tells it that the time is up. */
+function manualInterrupt(): Interrupt & { send(signal: StopSignal): void; giveUp(): void } {
+  let received: StopSignal | null = null;
+  const abandon = new AbortController();
+  return {
+    received: () => received,
+    abandon: abandon.signal,
+    send: (signal) => {
+      received = signal;
+    },
+    giveUp: () => abandon.abort(new InterruptedError(received ?? "SIGINT")),
+  };
+}
+
+test("phases come in order, each evaluated; the last line is the summary", async () => {
+  const folder = scriptedRecipe();
+  const { exitCode, lines, stderr } = await scriptedTrain(folder, start);
+  expect([exitCode, stderr]).toEqual([0, ""]);
+  const shape = lines.flatMap((line) =>
+    line.type === "eval" || line.type === "phase" ? [`${line.type} ${line.phase}`] : [],
+  );
+  expect(shape).toEqual([
+    "eval start",
+    "phase sft",
+    "eval sft",
+    "eval sft",
+    "phase rl:short",
+    "eval rl:short",
+    "phase rl:long",
+    "eval rl:long",
+  ]);
+  const steps = lines.filter((line) => line.type === "step");
+  expect(steps.map((line) => line.step)).toEqual(Array.from({ length: 15 }, (_, index) => index + 1));
+  expect(steps[6]).toMatchObject({ stage: "rl:short", "training/global_step": 7, train_rollout_logprob_abs_diff: 0 });
+  const summary = lines.at(-1);
+  expect(Object.keys(summary ?? {})).toEqual(
+    "type run phases steps tokens wall_s peak_memory_gib logprob_abs_diff_max checkpoint".split(" "),
+  );
+  expect(summary).toMatchObject({ type: "summary", steps: 15, peak_memory_gib: 0.5, logprob_abs_diff_max: 0 });
+  expect(summary?.phases).toEqual(
+    ["start", "sft", "rl:short", "rl:long"].map((phase) => ({
+      phase,
+      task: "sums",
+      metric: "mean@4",
+      value: expect.any(Number),
+      n: 4,
+    })),
+  );
+});
+
+test("a run leaves config, checkpoints, rollouts, report and rows behind", async () => {
+  const folder = scriptedRecipe();
+  await scriptedTrain(folder, start);
+  const id = readFileSync(join(folder, "runs", "last"), "utf8").trim();
+  expect(id).toMatch(/^\d{8}-\d{6}-scripted$/);
+  const run = join(folder, "runs", id);
+  expect(readdirSync(run).sort()).toEqual(["checkpoints", "config.json", "report.md", "rollouts"]);
+  expect(readdirSync(join(run, "rollouts")).length).toBe(9);
+  expect(readFileSync(join(run, "report.md"), "utf8")).toMatch(/\| rl:long \| \d+\.\d %/);
+  const { steps, evals, stages, status } = storedMetrics(folder);
+  expect([steps.length, evals.length, status]).toEqual([15, 5, "finished"]);
+  expect(stages).toEqual([
+    { idx: 0, phase: "sft", firstStep: 1 },
+    { idx: 1, phase: "rl:short", firstStep: 7 },
+    { idx: 2, phase: "rl:long", firstStep: 12 },
+  ]);
+  expect(steps[5]?.metrics["val-core/sums/mean@4"]).toBeNumber();
+  // The two newest, and that of the best evaluation.
+  const kept = readdirSync(join(run, "checkpoints"));
+  expect(kept).toContain("step-15");
+  expect(kept).toContain("step-14");
+  expect(kept.length).toBeLessThanOrEqual(3);
+});
+
+test("killed at any move and resumed, a run equals the unbroken one", async () => {
+  const whole = scriptedRecipe();
+  let moves = 0;
+  const counting = { onMove: () => void moves++ };
+  const { lines } = await scriptedTrain(whole, start, { script: counting });
+  const [expected, weight] = [storedMetrics(whole), lastWeight(whole)];
+  for (let killAt = 1; killAt <= moves; killAt++) {
+    const folder = scriptedRecipe();
+    let move = 0;
+    const script = {
+      onMove: () => {
+        if (++move === killAt) throw new Error("killed");
+      },
+    };
+    const killed = await scriptedTrain(folder, start, { script });
+    expect(killed.exitCode).toBe(1);
+    const resumed = await scriptedTrain(folder, ["--resume", "last"]);
+    expect([resumed.exitCode, resumed.stderr]).toEqual([0, ""]);
+    expect({ killAt, ...storedMetrics(folder) }).toEqual({ killAt, ...expected });
+    expect(lastWeight(folder)).toBe(weight);
+    expect(resumed.lines.at(-1)?.phases).toEqual(lines.at(-1)?.phases);
+    expect(resumed.lines.at(-1)?.tokens).toEqual(lines.at(-1)?.tokens);
+  }
+}, 60_000);
+
+test("a finished run can be resumed, changes nothing and tells the same", async () => {
+  const folder = scriptedRecipe();
+  const first = await scriptedTrain(folder, start);
+  const before = storedMetrics(folder);
+  const again = await scriptedTrain(folder, ["--resume", "last"]);
+  expect(again.exitCode).toBe(0);
+  expect(storedMetrics(folder)).toEqual(before);
+  expect(again.lines.at(-1)?.phases).toEqual(first.lines.at(-1)?.phases);
+});
+
+test("a signal lets the step end, saves it and tells how to go on", async () => {
+  const whole = scriptedRecipe();
+  await scriptedTrain(whole, start);
+  const folder = scriptedRecipe();
+  const interrupt = manualInterrupt();
+  let steps = 0;
+  const onMove = (move: string): void => {
+    if (move === "step" && ++steps === 8) interrupt.send("SIGTERM");
+  };
+  const stopped = await scriptedTrain(folder, start, { script: { onMove }, interrupt });
+  const id = readFileSync(join(folder, "runs", "last"), "utf8").trim();
+  expect(stopped.exitCode).toBe(143);
+  expect(stopped.stderr).toMatch(
+    new RegExp(`^stopped by SIGTERM after step \\d+; go on with: bun run train --resume ${id}\n$`),
+  );
+  expect(storedMetrics(folder).status).toBe("interrupted");
+  const after = stopped.lines.findLast((line) => line.type === "step")?.step;
+  expect(existsSync(join(folder, "runs", id, "checkpoints", `step-${after}`))).toBe(true);
+  expect((await scriptedTrain(folder, ["--resume", id])).exitCode).toBe(0);
+  expect(storedMetrics(folder)).toEqual(storedMetrics(whole));
+  expect(lastWeight(folder)).toBe(lastWeight(whole));
+});
+
+test("a rollout that takes too long is abandoned, and the step before it saved", async () => {
+  const whole = scriptedRecipe();
+  await scriptedTrain(whole, start);
+  const folder = scriptedRecipe();
+  const interrupt = manualInterrupt();
+  let rollouts = 0;
+  const onMove = async (move: string): Promise<void> => {
+    if (move !== "rollout" || ++rollouts !== 4) return;
+    interrupt.send("SIGINT");
+    interrupt.giveUp();
+    await new Promise(() => {});
+  };
+  const stopped = await scriptedTrain(folder, start, { script: { onMove }, interrupt });
+  expect([stopped.exitCode, stopped.lines.at(-1)?.type]).toEqual([130, "checkpoint"]);
+  expect(stopped.stderr).toMatch(/^stopped by SIGINT after step 9; go on with: /);
+  expect((await scriptedTrain(folder, ["--resume", "last"])).exitCode).toBe(0);
+  expect(storedMetrics(folder)).toEqual(storedMetrics(whole));
+});
+
+test("an update in flight is let finish even when the time is up", async () => {
+  const folder = scriptedRecipe();
+  const interrupt = manualInterrupt();
+  let steps = 0;
+  const onMove = async (move: string): Promise<void> => {
+    if (move !== "step" || ++steps !== 9) return;
+    interrupt.send("SIGINT");
+    interrupt.giveUp();
+    await Bun.sleep(1);
+  };
+  const stopped = await scriptedTrain(folder, start, { script: { onMove }, interrupt });
+  const counted = stopped.lines.filter((line) => line.type === "step").length;
+  expect(stopped.stderr).toMatch(new RegExp(`^stopped by SIGINT after step ${counted};`));
+  expect(stopped.lines.at(-1)).toMatchObject({ type: "checkpoint", step: counted });
+});

@@ -1,0 +1,112 @@
+// `bun run train` from its command line to its exit code; every side effect comes in as a parameter.
+import { readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { ConfigError, type ConfigFiles, type ResolvedRun, resolveRun } from "@gradus/config";
+import { openStore } from "@gradus/store";
+import { parseTrainCommand, type TrainCommand, trainHelp } from "./args.ts";
+import { configureRun } from "./configure.ts";
+import type { View } from "./events.ts";
+import { exitCodeOf, explainError } from "./explain-error.ts";
+import { type Interrupt, InterruptedError } from "./interrupt.ts";
+import { type PreparedRun, prepareRun } from "./prepare-run.ts";
+import { type RunInput, runRecipe } from "./run.ts";
+import { createRunFolder, findRunFolder } from "./run-folder.ts";
+import type { PolicySource } from "./run-policy.ts";
+
+export type TrainEffects = {
+  readonly cwd: string;
+  readonly files: ConfigFiles;
+  readonly policies: PolicySource;
+  readonly clock: { now(): number; seconds(): number };
+  readonly peakMemoryGib: () => number;
+  readonly watchSignals: () => Interrupt;
+  /** The view for stdout: JSON lines, or whatever fits the terminal. */
+  readonly openView: (json: boolean) => View;
+  readonly writeOut: (text: string) => void;
+  readonly writeError: (text: string) => void;
+};
+
+type RunCommand = Exclude<TrainCommand, { kind: "help" }>;
+
+/** Runs the verb; gives the exit code: 0, 1 for a failed run, 2 for bad usage, 130 or 143 after a signal. */
+export async function trainCommand(argv: readonly string[], effects: TrainEffects): Promise<number> {
+  const began = effects.clock.seconds();
+  try {
+    const command = parseTrainCommand(argv);
+    if (command.kind === "help") {
+      effects.writeOut(`${trainHelp}\n`);
+      return 0;
+    }
+    await train(command, effects, began);
+    return 0;
+  } catch (error) {
+    effects.writeError(`${explainError(error)}\n`);
+    return exitCodeOf(error);
+  }
+}
+
+async function train(command: RunCommand, effects: TrainEffects, began: number): Promise<void> {
+  const { cwd, files, policies, clock } = effects;
+  const runs = resolve(cwd, command.out);
+  let folder = command.kind === "resume" ? findRunFolder(runs, command.run) : null;
+  const run =
+    command.kind === "start" ? await configureRun(command, cwd, files) : readConfig(join(runs, folder?.id ?? ""));
+  const interrupt = effects.watchSignals();
+  const view = effects.openView(command.json);
+  try {
+    const prepared = await prepareRun({
+      run,
+      policies,
+      checkpoints: folder?.checkpoints ?? null,
+      rollouts: () => folder?.rollouts ?? runs,
+      clock: clock.seconds,
+      show: view.show,
+    });
+    try {
+      folder ??= createRunFolder(runs, run.name, clock.now(), `${JSON.stringify(run, null, 2)}\n`);
+      const { peakMemoryGib } = effects;
+      await runAndBook(prepared, { run, folder, runs, out: command.out, view, interrupt, clock, began, peakMemoryGib });
+    } finally {
+      await prepared.policy.close();
+    }
+  } finally {
+    view.close();
+  }
+}
+
+type Booking = Omit<RunInput, "store"> & { readonly runs: string; readonly out: string };
+
+/** Runs the recipe and books in the store how it went. */
+async function runAndBook(prepared: PreparedRun, { runs, out, ...input }: Booking): Promise<void> {
+  const { run, folder, clock } = input;
+  const store = openStore(join(runs, "gradus.sqlite"));
+  try {
+    const now = clock.now();
+    if (store.run(folder.id) === undefined) {
+      const row = { recipe: run.name, seed: run.seed, folder: folder.folder, config: JSON.stringify(run) };
+      store.addRun({ id: folder.id, ...row, status: "running", createdAt: now, updatedAt: now });
+    }
+    store.setStatus(folder.id, "running", now);
+    await runRecipe(prepared, { ...input, store });
+    store.setStatus(folder.id, "finished", clock.now());
+  } catch (error) {
+    const interrupted = error instanceof InterruptedError;
+    store.setStatus(folder.id, interrupted ? "interrupted" : "failed", clock.now());
+    const place = out === "runs" ? "" : ` --out ${out}`;
+    const goOn = `go on with: bun run train --resume ${folder.id}${place}`;
+    if (interrupted) throw new InterruptedError(error.signal, `${error.message}; ${goOn}`);
+    throw error;
+  } finally {
+    store.close();
+  }
+}
+
+function readConfig(folder: string): ResolvedRun {
+  const path = join(folder, "config.json");
+  try {
+    return resolveRun(JSON.parse(readFileSync(path, "utf8")), path);
+  } catch (error) {
+    if (error instanceof ConfigError) throw error;
+    throw new ConfigError(`${path}: not the JSON that a run wrote; start a new run`, { cause: error });
+  }
+}
