@@ -39,7 +39,7 @@ export function buildFiles(): Map<string, string> {
     const compact = split.name === "sft" ? rows : rows.map(({ prompt, answer }) => ({ prompt, answer }));
     files.set(`${split.name}.jsonl`, `${compact.map((row) => JSON.stringify(row)).join("\n")}\n`);
   }
-  return files.set("tokenizer.json", `${JSON.stringify(tokenizerJson(), undefined, 1)}\n`);
+  return files.set("tokenizer.json", `${JSON.stringify(tokenizerJson(), undefined, 2)}\n`);
 }
 
 /** Rows, bytes and hash of every file. */

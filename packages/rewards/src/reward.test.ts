@@ -10,7 +10,10 @@ test("numbers and verdicts become verdicts, everything else faults", () => {
   expect(toVerdict(-1)).toMatchObject({ score: -1, kind: "wrong" });
   const verdict = { status: "graded", score: 0, kind: "timeout", detail: "2 s" } as const;
   expect(toVerdict(verdict)).toEqual(verdict);
-  expect(toVerdict(Number.NaN)).toEqual({ status: "fault", reason: "the reward returned NaN; expected a finite number" });
+  expect(toVerdict(Number.NaN)).toEqual({
+    status: "fault",
+    reason: "the reward returned NaN; expected a finite number",
+  });
   expect(toVerdict({ score: 1 })).toMatchObject({ status: "fault" });
   expect(toVerdict(undefined)).toMatchObject({ status: "fault" });
 });
