@@ -5,7 +5,7 @@ import { ConfigError, type ConfigFiles, type ResolvedRun, resolveRun } from "@gr
 import { openStore } from "@gradus/store";
 import { parseTrainCommand, type TrainCommand, trainHelp } from "./args.ts";
 import { configureRun } from "./configure.ts";
-import type { View } from "./events.ts";
+import type { RunEvent, View } from "./events.ts";
 import { exitCodeOf, explainError } from "./explain-error.ts";
 import { type Interrupt, InterruptedError } from "./interrupt.ts";
 import { type PreparedRun, prepareRun } from "./prepare-run.ts";
@@ -53,6 +53,9 @@ async function train(command: RunCommand, effects: TrainEffects, began: number):
     command.kind === "start" ? await configureRun(command, cwd, files) : readConfig(join(runs, folder?.id ?? ""));
   const interrupt = effects.watchSignals();
   const view = effects.openView(command.json);
+  // What loading has to say waits until it succeeded: a refusal is one line.
+  const held: RunEvent[] = [];
+  let show = (event: RunEvent): void => void held.push(event);
   try {
     const prepared = await prepareRun({
       run,
@@ -60,9 +63,11 @@ async function train(command: RunCommand, effects: TrainEffects, began: number):
       checkpoints: folder?.checkpoints ?? null,
       rollouts: () => folder?.rollouts ?? runs,
       clock: clock.seconds,
-      show: view.show,
+      show: (event) => show(event),
     });
     try {
+      show = view.show;
+      held.forEach(show);
       folder ??= createRunFolder(runs, run.name, clock.now(), `${JSON.stringify(run, null, 2)}\n`);
       const { peakMemoryGib } = effects;
       await runAndBook(prepared, { run, folder, runs, out: command.out, view, interrupt, clock, began, peakMemoryGib });
