@@ -115,6 +115,11 @@ impl<B: Backend> Engine<B> {
         self.scheduler.pages_free()
     }
 
+    /// Times that a running request was put back because pages ran out: many of them say that more pages would help.
+    pub fn preemptions(&self) -> u64 {
+        self.scheduler.preemptions()
+    }
+
     /// Forgets all keys and values. Responses in flight keep their tokens and go on with the new weights.
     pub fn on_weights_changed(&mut self) {
         self.scheduler.drop_cached();

@@ -28,6 +28,7 @@ pub struct Scheduler {
     /// (most sampled tokens first, arrival)
     pub(crate) waiting: BTreeSet<(Reverse<usize>, u64)>,
     next_arrival: u64,
+    preemptions: u64,
 }
 
 enum Start {
@@ -58,6 +59,7 @@ impl Scheduler {
             running: BTreeSet::new(),
             waiting: BTreeSet::new(),
             next_arrival: 0,
+            preemptions: 0,
         })
     }
 
@@ -145,6 +147,11 @@ impl Scheduler {
 
     pub fn pages_free(&self) -> usize {
         self.pages.free_pages()
+    }
+
+    /// Times that a running sequence gave up its pages to an older one.
+    pub fn preemptions(&self) -> u64 {
+        self.preemptions
     }
 
     /// The rows of running sequences, with pages for all of them.
@@ -249,6 +256,7 @@ impl Scheduler {
             } else if !self.prefixes.evict_one(None, &mut self.pages) {
                 let youngest = *self.running.last().expect("the growing sequence runs");
                 self.preempt(youngest);
+                self.preemptions += 1;
                 if youngest == arrival {
                     return false;
                 }
