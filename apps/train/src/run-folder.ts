@@ -13,7 +13,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { nearestName } from "@gradus/config";
+import { ConfigError, nearestName, type ResolvedRun, resolveRun } from "@gradus/config";
 import { UsageError } from "./usage-error.ts";
 
 /** Absolute places of one run. */
@@ -51,6 +51,16 @@ export function findRunFolder(runs: string, name: string): RunFolder {
   const known = runIds(runs);
   const nearest = nearestName(id, known) ?? known.at(-1);
   throw new UsageError(`no run "${id}" in ${runs}${nearest === undefined ? "" : ` (did you mean "${nearest}"?)`}`);
+}
+
+/** The resolved config that a run's config.json holds. @throws ConfigError */
+export function readRunConfig(path: string): ResolvedRun {
+  try {
+    return resolveRun(JSON.parse(readFileSync(path, "utf8")), path);
+  } catch (error) {
+    if (error instanceof ConfigError) throw error;
+    throw new ConfigError(`${path}: not the JSON that a run wrote; start a new run`, { cause: error });
+  }
 }
 
 /** Ids of all runs, oldest first. */

@@ -1,7 +1,6 @@
 // `bun run train` from its command line to its exit code; every side effect comes in as a parameter.
-import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { ConfigError, type ConfigFiles, type ResolvedRun, resolveRun } from "@gradus/config";
+import type { ConfigFiles } from "@gradus/config";
 import { openStore } from "@gradus/store";
 import { parseTrainCommand, type TrainCommand, trainHelp } from "./args.ts";
 import { configureRun } from "./configure.ts";
@@ -10,7 +9,7 @@ import { exitCodeOf, explainError } from "./explain-error.ts";
 import { type Interrupt, InterruptedError } from "./interrupt.ts";
 import { type PreparedRun, prepareRun } from "./prepare-run.ts";
 import { type RunInput, runRecipe } from "./run.ts";
-import { createRunFolder, findRunFolder } from "./run-folder.ts";
+import { createRunFolder, findRunFolder, readRunConfig } from "./run-folder.ts";
 import type { PolicySource } from "./run-policy.ts";
 
 export type TrainEffects = {
@@ -49,8 +48,7 @@ async function train(command: RunCommand, effects: TrainEffects, began: number):
   const { cwd, files, policies, clock } = effects;
   const runs = resolve(cwd, command.out);
   let folder = command.kind === "resume" ? findRunFolder(runs, command.run) : null;
-  const run =
-    command.kind === "start" ? await configureRun(command, cwd, files) : readConfig(join(runs, folder?.id ?? ""));
+  const run = command.kind === "start" ? await configureRun(command, cwd, files) : readRunConfig(folder?.config ?? "");
   const interrupt = effects.watchSignals();
   const view = effects.openView(command.json);
   // What loading has to say waits until it succeeded: a refusal is one line.
@@ -103,15 +101,5 @@ async function runAndBook(prepared: PreparedRun, { runs, out, ...input }: Bookin
     throw error;
   } finally {
     store.close();
-  }
-}
-
-function readConfig(folder: string): ResolvedRun {
-  const path = join(folder, "config.json");
-  try {
-    return resolveRun(JSON.parse(readFileSync(path, "utf8")), path);
-  } catch (error) {
-    if (error instanceof ConfigError) throw error;
-    throw new ConfigError(`${path}: not the JSON that a run wrote; start a new run`, { cause: error });
   }
 }
