@@ -25,7 +25,8 @@ function scriptedPolicy(responses: Response[][][], updates: Partial<StepMetrics>
   let closed = 0;
   const policy: TrainablePolicy = {
     rollout: async (_prompts, options) => {
-      const groups = responses[rolloutCalls.length] ?? [];
+      const groups = responses[rolloutCalls.length];
+      if (!groups) throw new Error("the script is over: the loop should have ended");
       rolloutCalls.push({ step: options.step, ids: options.ids });
       const rollouts = groups.flatMap((group, promptIndex) =>
         group.map(({ text, length, finishReason = "stop" }, rolloutIndex) => {

@@ -9,7 +9,7 @@ function fakePolicy(update: Partial<StepMetrics> = {}) {
   const policy: TrainablePolicy = {
     rollout: () => Promise.reject(new Error("not used")),
     batch: async (input) => {
-      batches.push(input);
+      if (batches.push(input) > 3) throw new Error("more batches than there are: the loop should have ended");
       return { tokens: input.tokens.length, close: () => {} };
     },
     step: async (batch, options) => {
