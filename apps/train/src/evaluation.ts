@@ -1,5 +1,5 @@
 // The run's evaluation: held-back problems, n responses each, before the first phase and after each.
-import { evaluate, type Task } from "@gradus/evals";
+import { evaluate, type Generator, type Task } from "@gradus/evals";
 import { judge } from "@gradus/rewards";
 import type { EvalResult, EvalSample } from "./events.ts";
 import { checkContext, loadPrompts, type RenderedPrompt, stopsOf } from "./load-data.ts";
@@ -38,9 +38,13 @@ export async function loadEvaluation({ run, policy, reward, show }: PhaseContext
     ...(stops.length > 0 && { stop: stops }),
   };
   return async (phase, step, abandon) => {
-    const generator = {
-      generate: (prompts: Parameters<typeof policy.generate>[0], sampling: Parameters<typeof policy.generate>[1]) =>
-        policy.generate(prompts, { ...sampling, signal: abandon }),
+    const generator: Generator = {
+      generate: async (prompts, sampling) => {
+        const responses = await policy.generate(prompts, { ...sampling, signal: abandon });
+        // Responses that were cut off by the signal must not be graded.
+        abandon.throwIfAborted();
+        return responses;
+      },
     };
     const { mean, responseLengthMean, problems: results, metrics } = await evaluate(generator, task, options);
     const [problem, answered] = [problems[0], results[0]?.responses[0]];

@@ -15,6 +15,7 @@ export function explainError(error: unknown): string {
   if (error instanceof InterruptedError) return message;
   if (!(error instanceof Error) || !("code" in error) || typeof error.code !== "string")
     return `error: ${message} (this should not happen: please report it with the command that led here)`;
-  const remedy = error.code === "ENOSPC" ? "; free some disk space, then go on with --resume" : "";
+  const full = error.code === "ENOSPC" || error.code === "SQLITE_FULL";
+  const remedy = full ? "; free some disk space, then go on with --resume" : "";
   return `error: ${message}${remedy}`;
 }

@@ -1,4 +1,5 @@
 // The process as effects: the one place where `bun run train` meets the clock, the terminal, the files and the signals.
+import * as config from "@gradus/config";
 import { createLogUpdate } from "log-update";
 import type { View } from "./events.ts";
 import { watchSignals } from "./interrupt.ts";
@@ -7,6 +8,12 @@ import { liveView } from "./live-view.ts";
 import { plainView } from "./plain-view.ts";
 import type { PolicySource } from "./run-policy.ts";
 import type { TrainEffects } from "./train-command.ts";
+
+// A config file may lie anywhere, also where no package of ours is installed: its imports of this one are given to it.
+Bun.plugin({
+  name: "gradus-config",
+  setup: (build) => void build.module("@gradus/config", () => ({ exports: { ...config }, loader: "object" })),
+});
 
 /** The effects of this very process. */
 export function processEffects(policies: PolicySource): TrainEffects {

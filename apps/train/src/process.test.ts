@@ -108,3 +108,15 @@ test("wrong usage is one line, exit code 2, and leaves nothing behind", async ()
   );
   expect(existsSync(join(folder, "runs"))).toBe(false);
 });
+
+test("a config file outside of any package may use defineConfig and preset", async () => {
+  const folder = scriptedRecipe();
+  const text = `import { defineConfig, preset } from "@gradus/config";
+export default defineConfig({ extends: preset("tiny"), data: { sft: "missing.jsonl" } });`;
+  await Bun.write(join(folder, "gradus.config.ts"), text);
+  const child = start(folder, ["--config", "gradus.config.ts"]);
+  expect(await new Response(child.stderr).text()).toMatch(
+    /^error: cannot read the data set \S+missing\.jsonl; check the path\n$/,
+  );
+  expect(await child.exited).toBe(1);
+});

@@ -1,6 +1,6 @@
 // The walk over a recipe with a scripted policy: order of phases, stores, resumes that equal the unbroken run, signals.
 import { expect, test } from "bun:test";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { scriptedRecipe, scriptedTrain, storedMetrics } from "./__fixtures__/scripted-run.ts";
 import { type Interrupt, InterruptedError, type StopSignal } from "./interrupt.ts";
@@ -180,4 +180,28 @@ test("an update in flight is let finish even when the time is up", async () => {
   const counted = stopped.lines.filter((line) => line.type === "step").length;
   expect(stopped.stderr).toMatch(new RegExp(`^stopped by SIGINT after step ${counted};`));
   expect(stopped.lines.at(-1)).toMatchObject({ type: "checkpoint", step: counted });
+});
+
+test("a checkpoint that cannot be written stops the run; the one before is still good", async () => {
+  const folder = scriptedRecipe();
+  const onMove = (move: string): void => {
+    if (move === "checkpoint 8")
+      throw Object.assign(new Error("step-8: no space left on the disk; free some"), { code: "disk-full" });
+  };
+  const failed = await scriptedTrain(folder, start, { script: { onMove } });
+  expect([failed.exitCode, failed.stderr]).toEqual([1, "error: step-8: no space left on the disk; free some\n"]);
+  expect(storedMetrics(folder).status).toBe("failed");
+  expect(lastWeight(folder)).toMatch(/^6: /);
+  expect((await scriptedTrain(folder, ["--resume", "last"])).exitCode).toBe(0);
+});
+
+test("a row without an answer is refused before anything is written", async () => {
+  const folder = scriptedRecipe();
+  writeFileSync(join(folder, "eval.jsonl"), '{"problem":"1+1=","answer":"2"}\n{"problem":"1+2="}\n');
+  const refused = await scriptedTrain(folder, start);
+  expect(refused.exitCode).toBe(1);
+  expect(refused.stderr).toMatch(
+    /^error: \S+eval\.jsonl row 2: field "answer" is missing or empty; rewards compare with it.*\n$/,
+  );
+  expect(existsSync(join(folder, "runs"))).toBe(false);
 });
