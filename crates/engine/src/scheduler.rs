@@ -183,7 +183,7 @@ impl Scheduler {
         let mut copies = Vec::new();
         let queue: Vec<u64> = self.waiting.iter().map(|&(_, arrival)| arrival).collect();
         for arrival in queue {
-            // With one token of a step for each running sequence, none of them ever misses a step.
+            // With one token of a step for each running sequence, no decode row ever misses a step.
             if budget == 0 || self.running.len() == self.options.max_batch_tokens {
                 break;
             }
