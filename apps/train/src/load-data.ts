@@ -62,10 +62,14 @@ export async function loadSamples(
     sftSample(prompt, prompt.rendered, run.frame, inText ? aceReasonStops[0] : ""),
   );
   const room = inText || endId === undefined ? 0 : 1;
-  const result = await tokenizeSamples(samples, (text) => policy.tokenize(text), {
-    maxTokens: maxTokens - room,
-    overlength: "drop",
-  });
+  const result = await tokenizeSamples(
+    samples,
+    (text, part) => policy.tokenize(text, { addSpecial: part === "prompt" }),
+    {
+      maxTokens: maxTokens - room,
+      overlength: "drop",
+    },
+  );
   if (result.dropped > 0)
     note(`${result.dropped} of ${samples.length} SFT samples have more than ${maxTokens} tokens and are left out`);
   if (result.samples.length === 0)
@@ -101,7 +105,7 @@ export async function checkContext(
   for (const { rendered, source } of prompts) {
     // No token is shorter than a byte, so only a prompt of many bytes needs to be counted exactly.
     if (encoder.encode(rendered).length + limit <= context) continue;
-    const { length } = await policy.tokenize(rendered);
+    const { length } = await policy.tokenize(rendered, { addSpecial: true });
     if (length + limit > context)
       refuse(` after the prompt of ${length} tokens at ${source}; use at most ${context - length}, or drop the prompt`);
   }

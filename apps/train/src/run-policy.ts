@@ -32,8 +32,9 @@ export interface RunPolicy extends TrainablePolicy {
     options: RolloutOptions & { readonly signal?: AbortSignal },
   ): Promise<RolloutBatch>;
   generate(prompts: readonly PromptInput[], options: GenerateOptions): Promise<Response[][]>;
-  tokenize(text: string): Uint32Array | Promise<Uint32Array>;
-  applyChatTemplate(messages: readonly Message[]): string | Promise<string>;
+  /** `addSpecial` as text prompts have it: with the tokenizer's own beginning. */
+  tokenize(text: string, options: { addSpecial: boolean }): Promise<Uint32Array>;
+  applyChatTemplate(messages: readonly Message[]): Promise<string>;
   /** Writes `folder`/step-N, all or nothing; gives its path. */
   checkpoint(folder: string, step: number, recipeState: unknown): Promise<string>;
   close(): Promise<void>;

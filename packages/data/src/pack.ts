@@ -17,7 +17,8 @@ export type TokenizeOptions = { readonly maxTokens: number; readonly overlength:
 
 export type TokenizedSamples = { samples: TokenizedSample[]; dropped: number; truncated: number };
 
-type Tokenize = (text: string) => Uint32Array | Promise<Uint32Array>;
+/** A prompt may begin with the tokenizer's own beginning (BOS), as a rollout's does; a response never does. */
+type Tokenize = (text: string, part: "prompt" | "response") => Uint32Array | Promise<Uint32Array>;
 
 /** Token ids of all samples. Prompt and response are tokenized apart, so the border is where a rollout's would be. */
 export async function tokenizeSamples(
@@ -27,8 +28,8 @@ export async function tokenizeSamples(
 ): Promise<TokenizedSamples> {
   const result: TokenizedSamples = { samples: [], dropped: 0, truncated: 0 };
   for (const { id, prompt, response } of samples) {
-    const before = await tokenize(prompt);
-    const after = await tokenize(response);
+    const before = await tokenize(prompt, "prompt");
+    const after = await tokenize(response, "response");
     const tokens = new Uint32Array(before.length + after.length);
     tokens.set(before);
     tokens.set(after, before.length);
