@@ -2,17 +2,12 @@
 
 use crate::buffer::{Buffer, Weight};
 use crate::rope::Rotation;
-use crate::{CpuBackend, attention, embedding, matmul, memory_ops, norm, qk_norm, rope, rows, sample, softmax, swiglu};
-use gradus_ops::{
-    AdamW, AttentionShape, Backend, Error, KvPageShape, LossRows, Result, RmsNormShape, RopeShape, SampleRows,
+use crate::{
+    CpuBackend, attention, embedding, matmul, memory_ops, norm, optimizer, qk_norm, rope, rows, sample, softmax, swiglu,
 };
+use gradus_ops::{AdamW, AttentionShape, Backend, KvPageShape, LossRows, Result, RmsNormShape, RopeShape, SampleRows};
 use gradus_tensor::{DType, Element};
 
-fn pending(op: &'static str) -> Result<()> {
-    Err(Error::Invalid { op, reason: "is not there yet".into() })
-}
-
-#[allow(unused_variables)]
 impl Backend for CpuBackend {
     type Buffer = Buffer;
     type Weight = Weight;
@@ -289,7 +284,7 @@ impl Backend for CpuBackend {
 
     // ---- optimizer ----------------------------------------------------------------------------------------------
     fn sum_of_squares(&self, weights: &[&Weight]) -> Result<f64> {
-        pending("sum_of_squares").map(|()| 0.0)
+        optimizer::sum_of_squares(self, weights)
     }
     fn adamw(
         &self,
@@ -299,6 +294,6 @@ impl Backend for CpuBackend {
         v: &mut Weight,
         options: &AdamW,
     ) -> Result<()> {
-        pending("adamw")
+        optimizer::adamw(self, weight, gradient, m, v, options)
     }
 }

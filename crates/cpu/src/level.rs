@@ -50,13 +50,9 @@ impl Level {
         let Some(name) = forced.filter(|name| !name.is_empty()) else {
             return Ok(Level::ALL.into_iter().rev().find(|level| level.is_available()).unwrap_or(Level::Portable));
         };
-        match Level::ALL.into_iter().find(|level| level.name() == name) {
-            Some(level) => level.require(),
-            None => {
-                let reason = format!("GRADUS_CPU={name} is unknown; use portable or avx2");
-                Err(Error::Invalid { op: "cpu", reason })
-            }
-        }
+        let named = Level::ALL.into_iter().find(|level| level.name() == name);
+        let unknown = || format!("GRADUS_CPU={name} is unknown; use portable or avx2");
+        named.ok_or_else(|| Error::Invalid { op: "cpu", reason: unknown() })?.require()
     }
 }
 

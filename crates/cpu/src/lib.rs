@@ -19,11 +19,13 @@ mod matmul;
 mod memory;
 mod memory_ops;
 mod norm;
+mod optimizer;
 mod pool;
 mod qk_norm;
 mod rope;
 mod rows;
 mod sample;
+mod scratch;
 mod softmax;
 mod swiglu;
 mod topology;
@@ -32,15 +34,15 @@ pub use buffer::{Buffer, Weight};
 pub use level::Level;
 
 use gradus_ops::{Error, Result};
-use matmul::Scratch;
 use pool::Pool;
+use scratch::Scratch;
 use std::sync::Mutex;
 
 /// The CPU as a device: an instruction level and its threads.
 pub struct CpuBackend {
     pub(crate) level: Level,
     pub(crate) pool: Pool,
-    /// One matmul at a time: its tasks have all threads anyway.
+    /// Held by one op at a time: its tasks have all threads anyway.
     pub(crate) scratch: Mutex<Scratch>,
 }
 

@@ -284,3 +284,100 @@ pub fn run_ranges(pool: &Pool, len: usize, grain: usize, body: &(dyn Fn(usize, u
     let grain = grain.max(1);
     pool.run(len.div_ceil(grain), &|task| body(task * grain, ((task + 1) * grain).min(len)));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_task_runs_once_on_any_number_of_threads() {
+        for threads in 1..=4 {
+            let pool = Pool::new(threads).unwrap();
+            assert_eq!(pool.threads(), threads);
+            for tasks in [0, 1, 2, 7, 1000] {
+                let counts: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
+                pool.run(tasks, &|task| {
+                    counts[task].fetch_add(1, Ordering::Relaxed);
+                });
+                assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1));
+            }
+        }
+    }
+
+    #[test]
+    fn many_short_runs_from_several_callers_neither_lose_nor_repeat_a_task() {
+        let (pool, total) = (Pool::new(3).unwrap(), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    for _ in 0..2000 {
+                        pool.run(5, &|task| {
+                            total.fetch_add(task + 1, Ordering::Relaxed);
+                        });
+                    }
+                });
+            }
+        });
+        assert_eq!(total.load(Ordering::Relaxed), 3 * 2000 * 15);
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_after_the_other_tasks_and_the_pool_lives_on() {
+        let (pool, finished) = (Pool::new(2).unwrap(), AtomicUsize::new(0));
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            pool.run(100, &|task| {
+                assert!(task != 3, "task three");
+                finished.fetch_add(1, Ordering::Relaxed);
+            });
+        }));
+        let payload = outcome.unwrap_err();
+        assert_eq!(payload.downcast_ref::<&str>(), Some(&"task three"));
+        assert_eq!(finished.load(Ordering::Relaxed), 99);
+        pool.run(10, &|_| {
+            finished.fetch_add(1, Ordering::Relaxed);
+        });
+        assert_eq!(finished.load(Ordering::Relaxed), 109);
+    }
+
+    #[test]
+    fn a_run_inside_a_task_is_done_by_its_thread() {
+        let (pool, total) = (Pool::new(2).unwrap(), AtomicUsize::new(0));
+        pool.run(8, &|_| {
+            pool.run(8, &|_| {
+                total.fetch_add(1, Ordering::Relaxed);
+            });
+        });
+        assert_eq!(total.load(Ordering::Relaxed), 64);
+    }
+
+    #[test]
+    fn every_thread_flushes_denormals_and_workers_block_signals() {
+        let pool = Pool::new(2).unwrap();
+        let caller = std::thread::current().id();
+        let (by_worker, flushed, blocked) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicBool::new(false));
+        while !by_worker.load(Ordering::SeqCst) {
+            flushed.store(0, Ordering::SeqCst);
+            pool.run(64, &|_| {
+                let half = std::hint::black_box(f32::MIN_POSITIVE) * std::hint::black_box(0.5);
+                flushed.fetch_add(usize::from(half == 0.0), Ordering::SeqCst);
+                if std::thread::current().id() != caller {
+                    by_worker.store(true, Ordering::SeqCst);
+                    blocked.store(signal_is_blocked(libc::SIGINT), Ordering::SeqCst);
+                }
+                std::thread::yield_now();
+            });
+            assert_eq!(flushed.load(Ordering::SeqCst), if cfg!(target_arch = "x86_64") { 64 } else { 0 });
+        }
+        assert!(blocked.load(Ordering::SeqCst));
+        assert!(!signal_is_blocked(libc::SIGINT));
+    }
+
+    fn signal_is_blocked(signal: i32) -> bool {
+        // SAFETY: reads this thread's mask into a live set.
+        unsafe {
+            let mut mask: libc::sigset_t = std::mem::zeroed();
+            libc::pthread_sigmask(libc::SIG_SETMASK, std::ptr::null(), &raw mut mask);
+            libc::sigismember(&raw const mask, signal) == 1
+        }
+    }
+}

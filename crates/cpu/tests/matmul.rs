@@ -1,4 +1,6 @@
 //! Matrix products against f64 references at odd sizes, and exactly equal between levels, thread counts and batch sizes.
+// A helper of tests may fail them.
+#![allow(clippy::unwrap_used)]
 
 use gradus_cpu::{Buffer, CpuBackend, Level, Weight};
 use gradus_ops::{Backend, Error, GRADIENT_BLOCK};

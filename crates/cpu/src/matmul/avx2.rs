@@ -3,10 +3,11 @@
 //! 6 × 16 keeps 12 accumulators of 8 lanes, two panel vectors and one broadcast in the 16 registers; twelve
 //! independent chains hide the latency of the fused multiply-add.
 
-use super::kernel::{Accumulate, Tile, WIDTH, panels_at_once};
+use super::kernel::{Accumulate, Square, Tile, WIDTH, panels_at_once};
 use std::arch::x86_64::{
     __m256, _MM_HINT_T0, _mm_prefetch, _mm256_add_ps, _mm256_broadcast_ss, _mm256_fmadd_ps, _mm256_loadu_ps,
-    _mm256_setzero_ps, _mm256_storeu_ps,
+    _mm256_permute2f128_ps, _mm256_setzero_ps, _mm256_shuffle_ps, _mm256_storeu_ps, _mm256_unpackhi_ps,
+    _mm256_unpacklo_ps,
 };
 
 pub(super) const TILE_ROWS: usize = 6;
@@ -22,7 +23,6 @@ pub(super) unsafe fn tile(rows: usize, panels: usize, tile: &Tile) {
         match (rows, panels) {
             (1, 4) => kernel::<1, { panels_at_once(1) }>(tile),
             (2, 2) => kernel::<2, { panels_at_once(2) }>(tile),
-            (3, 2) => kernel::<3, { panels_at_once(3) }>(tile),
             (1, 1) => kernel::<1, 1>(tile),
             (2, 1) => kernel::<2, 1>(tile),
             (3, 1) => kernel::<3, 1>(tile),
@@ -45,7 +45,9 @@ unsafe fn kernel<const ROWS: usize, const PANELS: usize>(tile: &Tile) {
         if tile.accumulate == Accumulate::Continue {
             each::<ROWS, PANELS>(&mut sums, |sum, row, panel, half| *sum = _mm256_loadu_ps(out(row, panel, half)));
         }
-        let (mut a, mut b) = (tile.a, tile.b);
+        // A second base for the rows from the fourth on leaves one register and scaled offsets to address six rows.
+        let (mut a, mut far, mut b) = (tile.a, tile.a.wrapping_add(3 * tile.a_row), tile.b);
+        prefetch_rows::<ROWS>(tile.next_out, tile.out_row);
         for _ in 0..tile.steps {
             let mut weights = [[_mm256_setzero_ps(); 2]; PANELS];
             for panel in 0..PANELS {
@@ -56,7 +58,11 @@ unsafe fn kernel<const ROWS: usize, const PANELS: usize>(tile: &Tile) {
                 }
             }
             for row in 0..ROWS {
-                let x = _mm256_broadcast_ss(&*a.add(row * tile.a_row));
+                let x = _mm256_broadcast_ss(if row < 3 {
+                    &*a.add(row * tile.a_row)
+                } else {
+                    &*far.add((row - 3) * tile.a_row)
+                });
                 for panel in 0..PANELS {
                     for half in 0..2 {
                         sums[row][panel][half] = _mm256_fmadd_ps(x, weights[panel][half], sums[row][panel][half]);
@@ -64,6 +70,7 @@ unsafe fn kernel<const ROWS: usize, const PANELS: usize>(tile: &Tile) {
                 }
             }
             a = a.wrapping_add(tile.a_step);
+            far = far.wrapping_add(tile.a_step);
             b = b.wrapping_add(WIDTH);
         }
         if !tile.bias.is_null() {
@@ -80,6 +87,19 @@ unsafe fn kernel<const ROWS: usize, const PANELS: usize>(tile: &Tile) {
     }
 }
 
+/// Asks for the output rows of the next micro-tile: their lines lie far apart, where the hardware does not look ahead.
+#[inline(always)]
+unsafe fn prefetch_rows<const ROWS: usize>(out: *const f32, out_row: usize) {
+    for row in 0..ROWS {
+        let first = out.wrapping_add(row * out_row);
+        // SAFETY: a prefetch may name any address.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(first.cast());
+            _mm_prefetch::<_MM_HINT_T0>(first.wrapping_add(WIDTH - 1).cast());
+        }
+    }
+}
+
 /// Every register of the micro-tile in turn.
 #[inline(always)]
 fn each<const ROWS: usize, const PANELS: usize>(
@@ -93,4 +113,45 @@ fn each<const ROWS: usize, const PANELS: usize>(
             }
         }
     }
+}
+
+/// See `Kernels::transpose`: four squares of 8 × 8.
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn transpose(src: &Square, dst: &mut Square) {
+    for row in [0, HALF] {
+        for column in [0, HALF] {
+            let mut rows = [_mm256_setzero_ps(); HALF];
+            for (index, values) in rows.iter_mut().enumerate() {
+                let from = &src[(row + index) * WIDTH + column..][..HALF];
+                // SAFETY: eight elements of the source.
+                *values = unsafe { _mm256_loadu_ps(from.as_ptr()) };
+            }
+            for (index, values) in transpose_8(rows).into_iter().enumerate() {
+                let to = &mut dst[(column + index) * WIDTH + row..][..HALF];
+                // SAFETY: eight elements of the destination.
+                unsafe { _mm256_storeu_ps(to.as_mut_ptr(), values) };
+            }
+        }
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn transpose_8(r: [__m256; HALF]) -> [__m256; HALF] {
+    // Pairs of rows interleaved, then quadruples: each 128-bit half then holds four elements of one column.
+    let pairs = [0, 2, 4, 6].map(|i| (_mm256_unpacklo_ps(r[i], r[i + 1]), _mm256_unpackhi_ps(r[i], r[i + 1])));
+    let fours = |a: (__m256, __m256), b: (__m256, __m256)| {
+        [
+            _mm256_shuffle_ps::<0x44>(a.0, b.0),
+            _mm256_shuffle_ps::<0xee>(a.0, b.0),
+            _mm256_shuffle_ps::<0x44>(a.1, b.1),
+            _mm256_shuffle_ps::<0xee>(a.1, b.1),
+        ]
+    };
+    let (low, high) = (fours(pairs[0], pairs[1]), fours(pairs[2], pairs[3]));
+    let mut columns = r;
+    for i in 0..4 {
+        columns[i] = _mm256_permute2f128_ps::<0x20>(low[i], high[i]);
+        columns[i + 4] = _mm256_permute2f128_ps::<0x31>(low[i], high[i]);
+    }
+    columns
 }

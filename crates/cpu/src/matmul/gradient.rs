@@ -95,6 +95,7 @@ impl WeightGradient<'_> {
             steps: d_y.len(),
             out: out.as_mut_ptr(),
             out_row: WIDTH,
+            next_out: out.as_ptr_range().end,
             accumulate: Accumulate::AddPartial,
             bias: std::ptr::null(),
         };

@@ -4,6 +4,9 @@
 //! multiply-adds runs over the reduction index. A level is added as a file with such a kernel and an arm in
 //! [`Kernels::of`].
 
+#[cfg(target_arch = "x86_64")]
+use super::avx2;
+use super::portable;
 use crate::buffer::PANEL;
 use crate::level::Level;
 
@@ -32,6 +35,8 @@ pub(super) struct Tile {
     /// Element (row, column) is at `out + row · out_row + column`.
     pub out: *mut f32,
     pub out_row: usize,
+    /// Where the output of the tile computed next begins: a hint, any address will do.
+    pub next_out: *const f32,
     pub accumulate: Accumulate,
     /// Null, or one value a column, added after the last step.
     pub bias: *const f32,
@@ -46,14 +51,21 @@ pub(super) struct Kernels {
     ///
     /// Safety: every address of the tile is valid, the output is not shared, and the machine has the level.
     pub tile: unsafe fn(rows: usize, panels: usize, tile: &Tile),
+    /// dst[j][i] = src[i][j].
+    ///
+    /// Safety: the machine has the level.
+    pub transpose: unsafe fn(src: &Square, dst: &mut Square),
 }
+
+/// 16 × 16 elements.
+pub(super) type Square = [f32; WIDTH * WIDTH];
 
 impl Kernels {
     pub(super) fn of(level: Level) -> Kernels {
         match level {
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => Kernels { rows_max: super::avx2::TILE_ROWS, tile: super::avx2::tile },
-            _ => Kernels { rows_max: super::portable::TILE_ROWS, tile: super::portable::tile },
+            Level::Avx2 => Kernels { rows_max: avx2::TILE_ROWS, tile: avx2::tile, transpose: avx2::transpose },
+            _ => Kernels { rows_max: portable::TILE_ROWS, tile: portable::tile, transpose: portable::transpose },
         }
     }
 }
@@ -62,7 +74,7 @@ impl Kernels {
 pub(super) const fn panels_at_once(rows: usize) -> usize {
     match rows {
         1 => 4,
-        2 | 3 => 2,
+        2 => 2,
         _ => 1,
     }
 }

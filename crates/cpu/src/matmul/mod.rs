@@ -12,12 +12,9 @@ mod pack;
 mod plan;
 mod portable;
 mod product;
-mod scratch;
-
-pub(crate) use scratch::Scratch;
 
 use crate::CpuBackend;
-use crate::buffer::{Buffer, PANEL, Weight};
+use crate::buffer::{Buffer, Weight};
 use gradient::WeightGradient;
 use gradus_ops::{Error, Result};
 use product::{Panels, Product};
@@ -69,14 +66,10 @@ pub(crate) fn backward_weight(
 ) -> Result<()> {
     const OP: &str = "matmul_backward_weight";
     let (n, k) = (d_weight.rows(), d_weight.cols());
-    let d_bias = match d_bias {
-        Some(d_bias) => {
-            d_bias.check_shape(OP, "d_bias", n, 1)?;
-            Some(d_bias.packed_mut())
-        }
-        None => None,
-    };
-    debug_assert!(d_bias.as_ref().is_none_or(|d_bias| d_bias.len().is_multiple_of(PANEL)));
+    if let Some(d_bias) = &d_bias {
+        d_bias.check_shape(OP, "d_bias", n, 1)?;
+    }
+    let d_bias = d_bias.map(Weight::packed_mut);
     let d_y = d_y.f32(OP, "d_y", elements(OP, m, n)?)?;
     let x = x.f32(OP, "x", elements(OP, m, k)?)?;
     WeightGradient { d_y, x, rows: m, outputs: n, inputs: k }.run(backend, d_weight, d_bias)

@@ -1,6 +1,6 @@
 //! Rearranges inputs into the order in which the micro-kernels read them. Values are only moved.
 
-use super::kernel::WIDTH;
+use super::kernel::{Kernels, WIDTH};
 use crate::buffer::Weight;
 use crate::level::dispatch;
 use std::ops::Range;
@@ -11,10 +11,6 @@ pub(super) type StepPanel = [f32; super::plan::STEPS * WIDTH];
 dispatch! {
     /// Packs rows of equal length, `stride` elements apart: dst[step][row] = src[row · stride + step], for `rows` rows.
     pub(super) fn interleave_rows(src: &[f32], stride: usize, rows: usize, dst: &mut [f32]) = interleave_rows_body;
-    /// dst[step][lane] = W[row of step, panel · 16 + lane] for the given rows of the weight, the first a multiple of 16:
-    /// one panel of the transposed weight. Lanes beyond the weight's columns are zero.
-    pub(super) fn transpose_panel(weight: &Weight, rows: Range<usize>, panel: usize, dst: &mut StepPanel) =
-        transpose_panel_body;
     /// dst[row][i] = src[row · stride + column + i] for `width` columns: the inputs of one tile, row after row.
     pub(super) fn group_columns(src: &[f32], stride: usize, column: usize, width: usize, dst: &mut [f32]) =
         group_columns_body;
@@ -47,20 +43,25 @@ fn interleave<const ROWS: usize>(src: &[f32], stride: usize, dst: &mut [f32]) {
     }
 }
 
-#[inline(always)]
-fn transpose_panel_body(weight: &Weight, rows: Range<usize>, panel: usize, dst: &mut StepPanel) {
+/// dst[step][lane] = W[row of step, panel · 16 + lane] for the given rows of the weight, the first a multiple of 16: one
+/// panel of the transposed weight. Lanes beyond the weight's columns are zero.
+pub(super) fn transpose_panel(
+    kernels: &Kernels,
+    weight: &Weight,
+    rows: Range<usize>,
+    panel: usize,
+    dst: &mut StepPanel,
+) {
     let (first_column, columns) = (panel * WIDTH, WIDTH.min(weight.cols() - panel * WIDTH));
-    let (groups, _) = dst.as_chunks_mut::<{ WIDTH * WIDTH }>();
-    for (row, group) in rows.step_by(WIDTH).zip(groups) {
+    for (row, square) in rows.step_by(WIDTH).zip(dst.as_chunks_mut::<{ WIDTH * WIDTH }>().0) {
         let block = &weight.packed()[weight.index(row, first_column)..][..columns * WIDTH];
-        if columns < WIDTH {
-            group.fill(0.0);
-        }
-        for (column, values) in block.as_chunks::<WIDTH>().0.iter().enumerate() {
-            for lane in 0..WIDTH {
-                group[lane * WIDTH + column] = values[lane];
-            }
-        }
+        let mut padded = [0.0; WIDTH * WIDTH];
+        let block = block.first_chunk().unwrap_or_else(|| {
+            padded[..block.len()].copy_from_slice(block);
+            &padded
+        });
+        // SAFETY: the table is the one of the backend's level.
+        unsafe { (kernels.transpose)(block, square) };
     }
 }
 

@@ -1,6 +1,6 @@
 //! The micro-kernel in plain Rust: the reference the other levels must equal bit for bit.
 
-use super::kernel::{Accumulate, Tile, WIDTH};
+use super::kernel::{Accumulate, Square, Tile, WIDTH};
 
 pub(super) const TILE_ROWS: usize = 6;
 
@@ -38,5 +38,14 @@ unsafe fn chains(tile: &Tile, row: usize, panel: usize) {
     }
     for (out, sum) in out.iter_mut().zip(sums) {
         *out = if tile.accumulate == Accumulate::AddPartial { *out + sum } else { sum };
+    }
+}
+
+/// See `Kernels::transpose`; safe, but the table holds unsafe functions of other levels too.
+pub(super) unsafe fn transpose(src: &Square, dst: &mut Square) {
+    for (row, values) in src.as_chunks::<WIDTH>().0.iter().enumerate() {
+        for (column, value) in values.iter().enumerate() {
+            dst[column * WIDTH + row] = *value;
+        }
     }
 }

@@ -4,12 +4,13 @@
 use super::kernel::{Accumulate, Kernels, ROWS_MAX, Tile, WIDTH, panels_at_once};
 use super::pack::{StepPanel, interleave_rows, transpose_panel};
 use super::plan::{PANELS_OF_TASK, ROWS_IN_CACHE, RowTiles, STEPS, Task, Tasks};
-use super::scratch::Scratch;
 use crate::CpuBackend;
 use crate::buffer::Weight;
 use crate::level::Level;
 use crate::pool::{DisjointMut, Pool, run_ranges};
+use crate::scratch::Scratch;
 use gradus_ops::Result;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::sync::PoisonError;
 
@@ -40,7 +41,6 @@ pub(super) struct Product<'a> {
 
 /// One block of the reduction, as the tasks see it.
 struct Pass<'a> {
-    level: Level,
     kernels: Kernels,
     tasks: Tasks,
     /// Steps of the whole reduction that this pass adds.
@@ -63,7 +63,7 @@ impl Product<'_> {
         let out = DisjointMut::new(out);
         for steps in blocks(&(0..self.steps), block) {
             let packed = if pack { Some(self.pack(level, &backend.pool, tiles, &steps, &mut scratch)?) } else { None };
-            let pass = Pass { level, kernels, tasks, steps, packed, out: &out };
+            let pass = Pass { kernels, tasks, steps, packed, out: &out };
             backend.pool.run(tasks.count(), &|index| self.compute(&pass, &tasks.task(index)));
         }
         Ok(())
@@ -104,12 +104,20 @@ impl Product<'_> {
                 }
             }
             Panels::Transposed(weight) => {
-                let mut panels = [const { Transposed([0.0; STEPS * WIDTH]) }; PANELS_OF_TASK];
+                // On the stack, so that no task allocates; only the panels that the task has are ever touched.
+                #[allow(clippy::large_stack_arrays)]
+                let mut panels = [const { MaybeUninit::<Transposed>::uninit() }; PANELS_OF_TASK];
+                for slot in &mut panels[..task.panels.len()] {
+                    slot.write(Transposed([0.0; STEPS * WIDTH]));
+                }
                 for steps in blocks(&pass.steps, STEPS) {
-                    for (panel, transposed) in task.panels.clone().zip(&mut panels) {
-                        transpose_panel(pass.level, weight, steps.clone(), panel, &mut transposed.0);
+                    for (panel, slot) in task.panels.clone().zip(&mut panels) {
+                        // SAFETY: as many slots as the task has panels were written above.
+                        let transposed = unsafe { slot.assume_init_mut() };
+                        transpose_panel(&pass.kernels, weight, steps.clone(), panel, &mut transposed.0);
                     }
-                    self.block(pass, &steps, task, PanelBlock { first: panels.as_ptr().cast(), stride: STEPS * WIDTH });
+                    let first = panels.as_ptr().cast();
+                    self.block(pass, &steps, task, PanelBlock { first, stride: STEPS * WIDTH });
                 }
             }
         }
@@ -150,6 +158,9 @@ impl Product<'_> {
             None => (self.input[start * self.steps + steps.start..].as_ptr(), self.steps, 1),
         };
         let bias = self.bias.filter(|_| steps.end == self.steps);
+        let out = |tile: usize| {
+            pass.out.as_mut_ptr().wrapping_add(pass.tasks.tiles.start(tile) * self.columns + panel * WIDTH)
+        };
         Tile {
             a,
             a_row,
@@ -157,7 +168,8 @@ impl Product<'_> {
             b: b.0,
             b_panel: b.1,
             steps: steps.len(),
-            out: pass.out.as_mut_ptr().wrapping_add(start * self.columns + panel * WIDTH),
+            out: out(index),
+            next_out: out(index + 1),
             out_row: self.columns,
             accumulate: if steps.start == 0 { Accumulate::Begin } else { Accumulate::Continue },
             bias: bias.map_or(std::ptr::null(), |bias| bias[panel * WIDTH..].as_ptr()),

@@ -1,0 +1,90 @@
+//! Buffers and weights: what is written is read back, and what does not fit is refused by name.
+// A helper of tests may fail them.
+#![allow(clippy::unwrap_used)]
+
+use gradus_cpu::{CpuBackend, Level};
+use gradus_ops::{Backend, Error};
+use gradus_tensor::DType;
+use gradus_testing::uniform;
+
+fn backend() -> CpuBackend {
+    CpuBackend::with_level(Level::Portable, Some(2)).unwrap()
+}
+
+#[test]
+fn buffers_are_zeroed_written_and_read_from_any_offset() {
+    let backend = backend();
+    let mut buffer = backend.alloc(DType::U32, 10).unwrap();
+    backend.write(&mut buffer, 3, &[7_u32, 8, 9]).unwrap();
+    backend.zero(&mut buffer, 4, 1).unwrap();
+    let mut found = [1_u32; 6];
+    backend.read(&buffer, 1, &mut found).unwrap();
+    assert_eq!(found, [0, 0, 7, 0, 9, 0]);
+
+    let error = backend.write(&mut buffer, 8, &[1_u32; 3]).unwrap_err();
+    assert!(matches!(error, Error::Length { what: "dst", found: 10, expected: 11, .. }), "{error}");
+    let error = backend.read(&buffer, 0, &mut [0.0_f32; 2]).unwrap_err();
+    assert!(matches!(error, Error::DType { found: "U32", expected: "F32", .. }), "{error}");
+    let error = backend.zero(&mut buffer, usize::MAX, 2).unwrap_err();
+    assert!(matches!(error, Error::Length { .. }), "{error}");
+}
+
+#[test]
+fn add_is_elementwise_up_to_len() {
+    let backend = backend();
+    for len in [1, 7, 99, 70_000] {
+        let (x, y) = (uniform(1, len), uniform(2, len));
+        let (mut sum, mut other) = (backend.alloc(DType::F32, len).unwrap(), backend.alloc(DType::F32, len).unwrap());
+        backend.write(&mut sum, 0, &y).unwrap();
+        backend.write(&mut other, 0, &x).unwrap();
+        backend.add(&mut sum, &other, len - 1).unwrap();
+        let mut found = vec![0.0; len];
+        backend.read(&sum, 0, &mut found).unwrap();
+        let expected: Vec<f32> = (0..len).map(|i| if i < len - 1 { y[i] + x[i] } else { y[i] }).collect();
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn weights_keep_rows_at_any_offset_and_zero_padding() {
+    let backend = backend();
+    for (rows, cols) in [(1, 1), (7, 17), (99, 3), (40, 989)] {
+        let values = uniform(1, rows * cols);
+        let mut weight = backend.alloc_weight(rows, cols).unwrap();
+        assert_eq!(backend.weight_shape(&weight), (rows, cols));
+        for row in (0..rows).rev() {
+            backend.load_row_major(&mut weight, row, &values[row * cols..(row + 1) * cols]).unwrap();
+        }
+        let mut whole = vec![0.0; rows * cols];
+        backend.store_row_major(&weight, 0, &mut whole).unwrap();
+        assert_eq!(whole, values);
+        let first = rows / 2;
+        let mut part = vec![0.0; (rows - first) * cols];
+        backend.store_row_major(&weight, first, &mut part).unwrap();
+        assert_eq!(part, values[first * cols..]);
+        let squares = backend.sum_of_squares(&[&weight]).unwrap();
+        let expected: f64 = values.iter().map(|value| f64::from(*value).powi(2)).sum();
+        assert!((squares - expected).abs() < 1e-9 * expected);
+        backend.zero_weight(&mut weight).unwrap();
+        assert_eq!(backend.sum_of_squares(&[&weight]).unwrap(), 0.0);
+    }
+}
+
+#[test]
+fn rows_that_are_not_there_are_refused() {
+    let backend = backend();
+    let mut weight = backend.alloc_weight(3, 4).unwrap();
+    let error = backend.load_row_major(&mut weight, 2, &[0.0; 8]).unwrap_err();
+    assert!(matches!(error, Error::Length { found: 3, expected: 4, .. }), "{error}");
+    let error = backend.store_row_major(&weight, 0, &mut [0.0; 6]).unwrap_err();
+    assert!(error.to_string().contains("6 values are not whole rows of 4 columns"), "{error}");
+}
+
+#[test]
+fn what_no_machine_has_is_out_of_memory() {
+    let backend = backend();
+    assert!(matches!(backend.alloc(DType::F32, 1 << 50), Err(Error::OutOfMemory { device: "cpu", .. })));
+    assert!(matches!(backend.alloc_weight(usize::MAX, 3), Err(Error::OutOfMemory { .. })));
+    let error = CpuBackend::with_level(Level::Portable, Some(0)).err().unwrap();
+    assert!(error.to_string().contains("threads is 0"), "{error}");
+}
