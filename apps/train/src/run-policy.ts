@@ -57,4 +57,6 @@ export type PolicySource = {
   start(run: ResolvedRun): Promise<RunPolicy>;
   /** The newest whole checkpoint in `checkpoints`, or null where there is none. */
   resume(checkpoints: string, run: ResolvedRun): Promise<ResumedPolicy | null>;
+  /** Removes all but the newest `keepLast` checkpoints and the protected ones; gives the steps that went. */
+  prune(checkpoints: string, keepLast: number, protectedSteps: readonly number[]): Promise<number[]>;
 };

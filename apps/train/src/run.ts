@@ -2,7 +2,7 @@
 import type { ResolvedRun } from "@gradus/config";
 import { type StepRecord, startLoop } from "@gradus/rl";
 import type { Store } from "@gradus/store";
-import { checkpointSteps, pruneCheckpoints } from "./checkpoints.ts";
+import { checkpointSteps } from "./checkpoints.ts";
 import type { EvalResult, Summary, View } from "./events.ts";
 import { type Interrupt, InterruptedError } from "./interrupt.ts";
 import { type InterruptiblePolicy, interruptible, nextUnlessAbandoned } from "./interruptible-policy.ts";
@@ -11,6 +11,7 @@ import type { PreparedRun } from "./prepare-run.ts";
 import type { RecipeState } from "./recipe-state.ts";
 import { reportText } from "./report.ts";
 import { type RunFolder, writeWhole } from "./run-folder.ts";
+import type { PolicySource } from "./run-policy.ts";
 import { phaseEvals } from "./summary.ts";
 
 /** What a run writes to and listens to. */
@@ -20,6 +21,7 @@ export type RunInput = {
   readonly store: Store;
   readonly view: View;
   readonly interrupt: Interrupt;
+  readonly policies: PolicySource;
   readonly clock: {
     /** Milliseconds since 1970. */
     now(): number;
@@ -165,8 +167,8 @@ async function checkpoint(walk: Walk): Promise<void> {
   store.addMetrics(folder.id, step, { "timing_s/checkpoint": clock.seconds() - began });
   view.show({ type: "checkpoint", step, folder: path });
   const best = bestStep(state.evals, new Set(checkpointSteps(folder.checkpoints)));
-  for (const removed of pruneCheckpoints(folder.checkpoints, run.checkpoint.keepLast, new Set(best)))
-    store.removeCheckpoint(folder.id, removed);
+  const removed = await walk.policies.prune(folder.checkpoints, run.checkpoint.keepLast, best);
+  for (const old of removed) store.removeCheckpoint(folder.id, old);
 }
 
 /** The step of the best evaluation that still has a checkpoint. */

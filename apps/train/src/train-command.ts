@@ -68,7 +68,8 @@ async function train(command: RunCommand, effects: TrainEffects, began: number):
       held.forEach(show);
       folder ??= createRunFolder(runs, run.name, clock.now(), `${JSON.stringify(run, null, 2)}\n`);
       const { peakMemoryGib } = effects;
-      await runAndBook(prepared, { run, folder, runs, out: command.out, view, interrupt, clock, began, peakMemoryGib });
+      const place = { run, folder, runs, out: command.out };
+      await runAndBook(prepared, { ...place, policies, view, interrupt, clock, began, peakMemoryGib });
     } finally {
       await prepared.policy.close();
     }

@@ -1,9 +1,10 @@
 // A policy without an engine: a number that every update moves, and responses that are a pure function of it.
 // Checkpoints are files, so that a killed and resumed run can be compared with an unbroken one bit for bit.
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { PromptInput, RolloutBatch, RolloutInfo } from "@gradus/rl";
+import { checkpointSteps } from "../checkpoints.ts";
 import type { PolicySource, RunPolicy } from "../run-policy.ts";
 
 /** What a test can do to a scripted policy. */
@@ -23,14 +24,18 @@ export function scriptedPolicies(script: Script = {}): PolicySource {
   return {
     start: async () => scriptedPolicy(0, script),
     resume: async (checkpoints) => {
-      if (!existsSync(checkpoints)) return null;
-      const steps = readdirSync(checkpoints).flatMap((name) => /^step-(\d+)$/.exec(name)?.[1] ?? []);
-      if (steps.length === 0) return null;
-      const step = Math.max(...steps.map(Number));
+      const step = checkpointSteps(checkpoints).at(-1);
+      if (step === undefined) return null;
       const folder = join(checkpoints, `step-${step}`);
       const weight = Number(readFileSync(join(folder, "weight"), "utf8"));
       const recipeState: unknown = JSON.parse(readFileSync(join(folder, "recipe.json"), "utf8"));
       return { policy: scriptedPolicy(weight, script), recipeState, step, folder, warnings: [] };
+    },
+    prune: async (checkpoints, keepLast, protectedSteps) => {
+      const old = checkpointSteps(checkpoints).slice(0, -keepLast);
+      const removed = old.filter((step) => !protectedSteps.includes(step));
+      for (const step of removed) rmSync(join(checkpoints, `step-${step}`), { recursive: true });
+      return removed;
     },
   };
 }
