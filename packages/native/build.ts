@@ -1,6 +1,16 @@
 // Builds the native engine with cargo and puts it beside the loader; tells what index.d.ts must say.
 // Needs nothing but Bun and cargo: it runs before `bun install` is known to have worked.
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { typeDeclarations } from "./type-declarations.ts";
 

@@ -7,7 +7,9 @@ function load() {
   const platform = `${process.platform}-${process.arch}`;
   const file = supported[platform];
   if (file === undefined) {
-    throw new Error(`gradus has no native engine for ${platform}; supported: ${Object.keys(supported).join(", ")} (glibc)`);
+    throw new Error(
+      `gradus has no native engine for ${platform}; supported: ${Object.keys(supported).join(", ")} (glibc)`,
+    );
   }
   try {
     return createRequire(import.meta.url)(`./${file}`);
@@ -22,4 +24,12 @@ function load() {
 
 const native = load();
 
-export const { NativeBatch, NativePolicy, createPolicy, loadPolicy, resumePolicy } = native;
+export const {
+  NativeBatch,
+  NativePolicy,
+  createPolicy,
+  latestCheckpoint,
+  loadPolicy,
+  pruneCheckpointsOf,
+  resumePolicy,
+} = native;

@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { typeDeclarations } from "./type-declarations.ts";
 
 const report = [
-  { kind: "impl", name: "Zeta", js_doc: "", def: "/** Ends it. */\nclose(): void\nget tokens(): number" },
+  { kind: "impl", name: "Zeta", js_doc: "", def: "/**\n * Ends it.\n */\n close(): void\nget tokens(): number" },
   { kind: "struct", name: "Zeta", js_doc: "/** A handle. */\n", def: "" },
   { kind: "fn", name: "create", js_doc: "", def: "function create(name: string): Promise<Zeta>" },
   { kind: "interface", name: "Alpha", js_doc: "", def: "/** Seconds. */\nlength: number" },
@@ -20,7 +20,9 @@ export interface Alpha {
 
 /** A handle. */
 export declare class Zeta {
-  /** Ends it. */
+  /**
+   * Ends it.
+   */
   close(): void
   get tokens(): number
 }

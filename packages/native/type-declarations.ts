@@ -37,14 +37,19 @@ function declaration({ kind, name, def }: Item, members: string): string {
     case "fn":
       return `export declare ${def.trimEnd()};\n`;
     default:
-      throw new Error(`crates/node exports ${name} of kind ${kind}: teach packages/native/type-declarations.ts to declare it`);
+      throw new Error(
+        `crates/node exports ${name} of kind ${kind}: teach packages/native/type-declarations.ts to declare it`,
+      );
   }
 }
 
 function indent(text: string): string {
-  return text
-    .split("\n")
-    .filter((line) => line.trim() !== "")
-    .map((line) => `  ${line}\n`)
-    .join("");
+  return (
+    text
+      .split("\n")
+      .filter((line) => line.trim() !== "")
+      // Comments keep their one space before the star; other lines come with stray ones.
+      .map((line) => `  ${line.startsWith(" *") ? line : line.trim()}\n`)
+      .join("")
+  );
 }

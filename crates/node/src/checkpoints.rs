@@ -31,10 +31,10 @@ pub fn prune_checkpoints_of(
     env: &Env,
     folder: String,
     keep_last: u32,
-    protected: Vec<f64>,
+    protected_steps: Vec<f64>,
 ) -> napi::Result<Object<'_>> {
     aside(env, move || {
-        let protected: Vec<u64> = protected.into_iter().map(|step| step as u64).collect();
+        let protected: Vec<u64> = protected_steps.into_iter().map(|step| step as u64).collect();
         let removed = prune_checkpoints(&PathBuf::from(folder), keep_last as usize, &protected)?;
         Ok(removed.into_iter().map(|step| step as f64).collect::<Vec<_>>())
     })

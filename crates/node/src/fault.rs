@@ -121,6 +121,7 @@ impl From<gradus_model::Error> for Fault {
             E::Op(error) => error.into(),
             E::Io { source, .. } => Fault::io(message, source.kind()),
             E::ConfigFile { source, .. } => Fault { message, ..(*source).into() },
+            E::NoConfig { .. } => Fault::new("not-found", message),
             E::Config { .. } => Fault::new("bad-config", message),
             E::Invalid { .. } => Fault::bad_input(message),
         }

@@ -1,1 +1,35 @@
-// The public API of Gradus.
+// The public API of Gradus, npm name `gradus`.
+export type { Frame } from "@gradus/data";
+export type { EvalResult } from "@gradus/evals";
+export { exactReward, mathReward, type Reward, type RewardRollout, type Verdict } from "@gradus/rewards";
+export type {
+  FinishReason,
+  LoopState,
+  Message,
+  PackedTokens,
+  PromptInput,
+  RolloutBatch,
+  RolloutInfo,
+  StageEnd,
+  StepMetrics,
+  StepRecord,
+  TrainingBatch,
+} from "@gradus/rl";
+export { type LatestCheckpoint, latestCheckpoint, pruneCheckpoints } from "./checkpoints.ts";
+export { type EvaluateOptions, evaluate } from "./evaluate.ts";
+export { GradusError, type GradusErrorCode } from "./gradus-error.ts";
+export { type GrpoOptions, grpo, type TaskPrompt } from "./grpo.ts";
+export type {
+  CheckpointOptions,
+  CreateOptions,
+  GenerateOptions,
+  LoadOptions,
+  Progress,
+  RolloutOptions,
+  ScoreOptions,
+  StepOptions,
+  StreamOptions,
+} from "./options.ts";
+export { Policy } from "./policy.ts";
+export type { Completion, Memory, PolicyInfo, ResumedPolicy, Score } from "./policy-types.ts";
+export { type SftOptions, type SftSample, sft } from "./sft.ts";

@@ -1,0 +1,59 @@
+// Evaluation from the SDK: avg@n and pass@k of a policy on prompts, judged by a reward.
+import { type EvalResult, evaluate as evaluateTask, type Generator } from "@gradus/evals";
+import { judge, type Reward } from "@gradus/rewards";
+import { z } from "zod";
+import { promptInput, type TaskPrompt } from "./grpo.ts";
+import { readOptions } from "./options.ts";
+
+const schema = z.strictObject({
+  policy: z.custom<Generator>(
+    (value) => typeof value === "object" && value !== null && "generate" in value,
+    "expected a Policy",
+  ),
+  name: z.string().min(1).default("task"),
+  prompts: z.array(z.custom<TaskPrompt>()).min(1, "expected at least one prompt").readonly(),
+  reward: z.custom<Reward<TaskPrompt>>((value) => typeof value === "function", "expected a function of a response"),
+  n: z.int().min(1).default(8),
+  maxTokens: z.int().min(1),
+  temperature: z.number().min(0).default(0.6),
+  seed: z.union([z.bigint().min(0n), z.int().min(0)]).default(0),
+  frame: z.enum(["acereason", "chat-template", "raw"]).default("raw"),
+  stop: z.array(z.string()).readonly().optional(),
+  passAt: z.array(z.int().min(1)).readonly().optional(),
+});
+
+/** Options of `evaluate`. */
+export type EvaluateOptions<P extends TaskPrompt> = {
+  readonly policy: Generator;
+  /** The name in metrics: val-core/<name>/mean@n. */
+  readonly name?: string;
+  readonly prompts: readonly P[];
+  readonly reward: Reward<P>;
+  /** Responses per prompt; 8. */
+  readonly n?: number;
+  readonly maxTokens: number;
+  /** 0.6, the paper's. */
+  readonly temperature?: number;
+  readonly seed?: bigint | number;
+  readonly frame?: "acereason" | "chat-template" | "raw";
+  readonly stop?: readonly string[];
+  /** The k of pass@k, each at most n; by default 1 and n. */
+  readonly passAt?: readonly number[];
+};
+
+/**
+ * The mean score of n responses per prompt, with its errors, pass@k and lengths.
+ *
+ * @example
+ * const { mean } = await evaluate({ policy, prompts, reward: mathReward(), n: 8, maxTokens: 512 });
+ */
+export async function evaluate<P extends TaskPrompt>(options: EvaluateOptions<P>): Promise<EvalResult> {
+  const { policy, name, prompts, reward, frame, stop, passAt, ...sampling } = readOptions(schema, "evaluate", options);
+  const task = {
+    name,
+    problems: prompts,
+    promptInput: (prompt: TaskPrompt) => promptInput(prompt, frame),
+    judge: (rollout: Parameters<typeof reward>[0]) => judge(reward, rollout),
+  };
+  return evaluateTask(policy, task, { ...sampling, ...(stop && { stop }), ...(passAt && { passAt }) });
+}

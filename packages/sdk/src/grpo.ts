@@ -1,0 +1,164 @@
+// GRPO from the SDK: checks the options, gives rl's loop a policy, prompts and a judge, and yields its records.
+import { createLoader, type Frame, renderPrompt } from "@gradus/data";
+import { judge, type Reward } from "@gradus/rewards";
+import {
+  grpoLoop,
+  type GrpoOptions as LoopOptions,
+  type LoopState,
+  type PromptInput,
+  type StageEnd,
+  type StepRecord,
+  startLoop,
+  type TrainablePolicy,
+} from "@gradus/rl";
+import { z } from "zod";
+import { GradusError } from "./gradus-error.ts";
+import { optimizerOptions, optimizerSettings, type RateOptions } from "./optimizer-options.ts";
+import { readOptions } from "./options.ts";
+
+/** A prompt to train or evaluate on: exactly one of messages, text and ids; `answer` is what the built-in rewards compare with. */
+export type TaskPrompt = {
+  readonly id: string;
+  readonly messages?: readonly { readonly role: "system" | "user" | "assistant"; readonly content: string }[];
+  readonly text?: string;
+  readonly ids?: Uint32Array;
+  readonly answer?: string;
+};
+
+const schema = z.strictObject({
+  policy: z.custom<TrainablePolicy>(
+    (value) => typeof value === "object" && value !== null && "rollout" in value,
+    "expected a Policy",
+  ),
+  prompts: z.array(z.custom<TaskPrompt>()).min(1, "expected at least one prompt").readonly(),
+  reward: z.custom<Reward<TaskPrompt>>((value) => typeof value === "function", "expected a function of a rollout"),
+  groupSize: z.int().min(2, "a group of one has no advantage; use at least 2 (the paper: 8 or 16)"),
+  maxResponseLength: z.int().min(1),
+  temperature: z.number().positive().default(1),
+  promptsPerStep: z.int().min(1).optional(),
+  steps: z.int().min(1).optional(),
+  epochs: z.number().positive().optional(),
+  seed: z.union([z.bigint().min(0n), z.int().min(0)]).default(0),
+  stage: z.int().min(0).default(0),
+  frame: z.enum(["acereason", "chat-template", "raw"]).default("raw"),
+  stop: z.array(z.string()).readonly().optional(),
+  overlongFiltering: z.enum(["exclude", "mask", "off"]).default("exclude"),
+  lossAggMode: z
+    .enum(["group-token-mean", "token-mean", "seq-mean-token-mean", "seq-mean-token-sum-norm"])
+    .default("group-token-mean"),
+  advantageStd: z.enum(["sample", "population", "none", "leave-one-out"]).default("sample"),
+  dropZeroVariance: z.boolean().default(true),
+  maxSkippedInARow: z.int().min(1).default(3),
+  state: z.custom<LoopState>().optional(),
+  record: z.custom<NonNullable<LoopOptions<TaskPrompt>["record"]>>((value) => typeof value === "function").optional(),
+  clock: z.custom<() => number>((value) => typeof value === "function").optional(),
+  ...optimizerOptions,
+});
+
+/** Options of `grpo`; what is not said has the paper's value (see each field). */
+export type GrpoOptions<P extends TaskPrompt> = RateOptions & {
+  readonly policy: TrainablePolicy;
+  readonly prompts: readonly P[];
+  /** A number or a verdict for one rollout, at once or later. */
+  readonly reward: Reward<P>;
+  /** Rollouts per prompt, at least 2. */
+  readonly groupSize: number;
+  /** Limit of a response in tokens; one that reaches it without an end token is truncated. */
+  readonly maxResponseLength: number;
+  /** Divides the logits in the sampler and in the loss alike; 1. */
+  readonly temperature?: number;
+  /** All prompts, at most 128. */
+  readonly promptsPerStep?: number;
+  /** Ends the run after so many steps. */
+  readonly steps?: number;
+  /** Ends the run after so many passes over the prompts; without `steps`, 1. */
+  readonly epochs?: number;
+  readonly seed?: bigint | number;
+  /** Index of the stage in a longer run: part of every random stream. */
+  readonly stage?: number;
+  /** The text around a prompt that is messages or text; "raw" gives it to the policy as it is. */
+  readonly frame?: Frame;
+  readonly stop?: readonly string[];
+  readonly overlongFiltering?: LoopOptions<P>["overlongFiltering"];
+  readonly lossAggMode?: LoopOptions<P>["lossAggMode"];
+  readonly advantageStd?: LoopOptions<P>["advantageStd"];
+  readonly dropZeroVariance?: boolean;
+  /** The run stops after so many updates in a row that were not finite; 3. */
+  readonly maxSkippedInARow?: number;
+  /** Where to go on: the state of an earlier run, which is changed as the run goes on. */
+  readonly state?: LoopState;
+  /** Called with each step's batch before it is closed: `batch.record(file, columns)` writes the rollout file. */
+  readonly record?: NonNullable<LoopOptions<P>["record"]>;
+  /** Seconds from any fixed moment, for the `timing_s` metrics. */
+  readonly clock?: () => number;
+};
+
+/**
+ * Trains `policy` with GRPO, strictly on-policy: one update a step. Yields one metrics record per step and returns why it ended.
+ *
+ * @example
+ * const run = grpo({ policy, prompts, reward: mathReward(), groupSize: 8, maxResponseLength: 8192, temperature: 0.85 });
+ * for await (const step of run) console.log(step["critic/score/mean"], step["actor/entropy"]);
+ */
+export async function* grpo<P extends TaskPrompt>(
+  options: GrpoOptions<P>,
+): AsyncGenerator<StepRecord, StageEnd, undefined> {
+  const { policy, prompts, reward, steps, epochs, learningRate, warmupSteps, ...read } = readOptions(
+    schema,
+    "grpo",
+    options,
+  );
+  const { record } = options;
+  const passes = epochs ?? (steps === undefined ? 1 : undefined);
+  const { seed, stage, frame } = read;
+  return yield* grpoLoop<TaskPrompt>({
+    policy,
+    prompts: createLoader(prompts, { seed, stage, ...(passes !== undefined && { epochs: passes }) }),
+    promptInput: (prompt) => promptInput(prompt, frame),
+    judge: (rollout) => judge(reward, rollout),
+    seed,
+    stage,
+    promptsPerStep: read.promptsPerStep ?? Math.min(128, prompts.length),
+    groupSize: read.groupSize,
+    maxResponseLength: read.maxResponseLength,
+    temperature: read.temperature,
+    ...(read.stop && { stop: read.stop }),
+    overlongFiltering: read.overlongFiltering,
+    lossAggMode: read.lossAggMode,
+    advantageStd: read.advantageStd,
+    dropZeroVariance: read.dropZeroVariance,
+    optimizer: optimizerSettings({ ...read, learningRate, warmupSteps }),
+    end: steps === undefined ? {} : { steps },
+    maxSkippedInARow: read.maxSkippedInARow,
+    state: read.state ?? startLoop(),
+    clock: read.clock ?? secondsNow,
+    ...(record && { record }),
+  });
+}
+
+/** What the policy is given for a prompt; a frame needs text or messages. */
+export function promptInput(prompt: TaskPrompt, frame: Frame): PromptInput {
+  const given = prompt.ids ?? prompt.messages ?? prompt.text;
+  if (given === undefined) {
+    throw new GradusError("bad-input", `prompt ${prompt.id} has neither messages nor text nor ids`, {
+      value: prompt.id,
+    });
+  }
+  if (frame === "raw" || given instanceof Uint32Array) return given;
+  if (frame === "chat-template") return prompt.messages ?? [{ role: "user", content: prompt.text ?? "" }];
+  const { id, messages, text } = prompt;
+  const source = `prompt ${id}`;
+  return renderPrompt(
+    {
+      id,
+      source,
+      ...(text !== undefined && { text }),
+      ...(messages && { messages: messages.map((message) => ({ ...message })) }),
+    },
+    frame,
+  );
+}
+
+export function secondsNow(): number {
+  return performance.now() / 1000;
+}

@@ -1,0 +1,178 @@
+// Every option of the public API, checked with zod before it reaches the engine: unknown keys get the nearest name,
+// what this version does not have is refused by name.
+import { nameHint } from "@gradus/config";
+import { z } from "zod";
+import { GradusError } from "./gradus-error.ts";
+
+const count = z.int().min(1).max(0xffff_ffff);
+const seed = z.union([
+  z
+    .bigint()
+    .min(0n)
+    .lt(1n << 64n),
+  z.int().min(0),
+]);
+const temperature = z.number().min(0).max(1e6);
+const stop = z.array(z.string().min(1, "an empty stop string would stop every response at once")).readonly();
+const signal = z.instanceof(AbortSignal);
+const listener = z.custom<(progress: Progress) => void>((value) => typeof value === "function", "expected a function");
+
+/** How far a running `generate` or `rollout` is. */
+export type Progress = {
+  /** Response tokens so far. */
+  readonly tokens: number;
+  /** Responses that have ended, of `total`. */
+  readonly finished: number;
+  readonly total: number;
+};
+
+const placement = {
+  /** "auto" takes the best device there is. */
+  device: z.string().default("auto"),
+  dtype: z.string().default("f32"),
+  /** Threads of the backend; by default the physical cores this process may use. */
+  threads: count.max(4096).optional(),
+  /** Most bytes of KV pages; by default a quarter of the machine's memory. */
+  kvBytesMax: z.number().positive().optional(),
+};
+
+export const loadOptions = z.strictObject(placement);
+export const createOptions = z.strictObject({
+  ...placement,
+  /** The fields of a Hugging Face config.json. */
+  config: z.record(z.string(), z.unknown()),
+  /** A tokenizer.json, or a folder that holds one. */
+  tokenizer: z.string().min(1).optional(),
+  seed,
+});
+
+const sampling = {
+  /** Most tokens of a response; by default 512, or what the context leaves. */
+  maxTokens: count.optional(),
+  /** 0 takes the likeliest token. */
+  temperature: temperature.default(1),
+  /** Equal calls with equal seeds give equal responses, whatever else runs. */
+  seed: seed.default(0),
+  /** Strings that end a response and are not part of its text. */
+  stop: stop.default([]),
+  /** Words of the random stream: calls that differ in one of them are independent. */
+  purpose: z.string().min(1).default("generate"),
+  stage: z.int().min(0).default(0),
+  step: z.int().min(0).default(0),
+  signal: signal.optional(),
+  onProgress: listener.optional(),
+};
+
+export const generateOptions = z.strictObject({
+  n: count.default(1),
+  logprobs: z.boolean().default(true),
+  ...sampling,
+});
+export const streamOptions = z.strictObject(sampling);
+export const scoreOptions = z.strictObject({ temperature: temperature.default(1) });
+
+export const rolloutOptions = z.strictObject({
+  groupSize: count,
+  maxResponseLength: count,
+  temperature,
+  seed,
+  purpose: z.string().min(1).default("rollout"),
+  stage: z.int().min(0).default(0),
+  step: z.int().min(0).default(0),
+  /** One a prompt: names it in its random stream and in the record. */
+  ids: z.array(z.string()).readonly().optional(),
+  stop: stop.default([]),
+  signal: signal.optional(),
+  onProgress: listener.optional(),
+});
+
+const notNegative = z.number().min(0);
+const beta = notNegative.lt(1);
+
+export const stepOptions = z.strictObject({
+  weights: z.custom<Float32Array>((value) => value instanceof Float32Array, "expected a Float32Array"),
+  learningRate: notNegative,
+  betas: z.tuple([beta, beta]).readonly().default([0.9, 0.999]),
+  weightDecay: notNegative.default(0.01),
+  epsilon: z.number().positive().default(1e-8),
+  /** The gradient's L2 norm is clipped to this; infinite leaves it. */
+  maxGradNorm: z.union([z.number().positive(), z.literal(Number.POSITIVE_INFINITY)]).default(1),
+  ratioClip: z.strictObject({ low: notNegative, high: notNegative }).optional(),
+  /** Most tokens in one pass; changes memory and rounding, nothing else. */
+  microBatchTokens: count.default(2048),
+});
+
+export const packedTokens = z.strictObject({
+  tokens: z.custom<Uint32Array>((value) => value instanceof Uint32Array, "expected a Uint32Array"),
+  cuSeqlens: z.custom<Uint32Array>((value) => value instanceof Uint32Array, "expected a Uint32Array"),
+  lossMask: z.custom<Uint8Array>((value) => value instanceof Uint8Array, "expected a Uint8Array"),
+});
+
+export const checkpointOptions = z.strictObject({
+  commit: z.string().optional(),
+  configHash: z.string().optional(),
+  /** Replaces a checkpoint of the same step; by default when the policy was resumed, since it redoes steps. */
+  replace: z.boolean().optional(),
+});
+
+const later = "come with the issue of the CPU engine; available now: temperature, seed, stop";
+const refusedOptions: Record<string, string> = {
+  topP: later,
+  topK: later,
+  minP: later,
+  repetitionPenalty: later,
+  logitBias: later,
+};
+
+/** The checked options with defaults; throws a GradusError that names the call, the option and the remedy. */
+export function readOptions<S extends z.ZodObject>(schema: S, call: string, options: unknown): z.output<S> {
+  refuseByName(schema, call, options);
+  const parsed = schema.safeParse(options ?? {});
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  if (issue?.code === "unrecognized_keys") {
+    const [key = ""] = issue.keys;
+    const place = issue.path.length === 0 ? schema.shape : {};
+    throw new GradusError("bad-option", `${call}: unknown option "${key}"${nameHint(key, Object.keys(place))}`, {
+      value: key,
+    });
+  }
+  const name = issue?.path.join(".") ?? "";
+  const value = valueAt(options, issue?.path ?? []);
+  const found = describe(value);
+  throw new GradusError("bad-option", `${call}: option ${name || "object"}${found}: ${issue?.message ?? "is wrong"}`, {
+    value,
+  });
+}
+
+function refuseByName(schema: z.ZodObject, call: string, options: unknown): void {
+  if (typeof options !== "object" || options === null) return;
+  const refused = Object.keys(options).find((name) => name in refusedOptions && !(name in schema.shape));
+  if (refused === undefined || valueAt(options, [refused]) === undefined) return;
+  const reason = `${call}: ${refused} is not in this version; top-p, top-k, min-p, penalties and bias ${refusedOptions[refused]}`;
+  throw new GradusError("unsupported", reason, { value: refused });
+}
+
+function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
+  let found: unknown = value;
+  for (const key of path) {
+    if (typeof found !== "object" || found === null) return undefined;
+    found = Object.entries(found).find(([name]) => name === String(key))?.[1];
+  }
+  return found;
+}
+
+function describe(value: unknown): string {
+  if (value === undefined) return " is missing";
+  if (typeof value === "number" || typeof value === "bigint" || typeof value === "string") return ` is ${value}`;
+  return "";
+}
+
+export type LoadOptions = z.input<typeof loadOptions>;
+export type CreateOptions = z.input<typeof createOptions>;
+export type GenerateOptions = z.input<typeof generateOptions>;
+export type StreamOptions = z.input<typeof streamOptions>;
+export type ScoreOptions = z.input<typeof scoreOptions>;
+export type RolloutOptions = z.input<typeof rolloutOptions>;
+export type StepOptions = z.input<typeof stepOptions>;
+export type CheckpointOptions = z.input<typeof checkpointOptions>;

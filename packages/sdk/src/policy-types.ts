@@ -1,0 +1,20 @@
+// What a policy tells: plain objects of the public API.
+import type { NativeCompletion, NativeMemory, NativePolicyInfo, NativeResumed } from "@gradus/native";
+
+/** The policy's fixed facts; `config` is its config.json, `eosTokenIds` the ids that end a response. */
+export type PolicyInfo = Readonly<Omit<NativePolicyInfo, "config">> & { readonly config: unknown };
+
+/** One response: its text, its tokens, log softmax(logits / T) of each, and how it ended. */
+export type Completion = Readonly<NativeCompletion>;
+
+/** Logprob and entropy of every token of a sequence but the first. */
+export type Score = { readonly logprobs: Float32Array; readonly entropies: Float32Array };
+
+/** Bytes by class, and their sum. */
+export type Memory = Readonly<NativeMemory> & { readonly total: number };
+
+/** A policy as a checkpoint left it. */
+export type ResumedPolicy<P> = Readonly<Omit<NativeResumed, "recipeState">> & {
+  readonly policy: P;
+  readonly recipeState: unknown;
+};

@@ -1,0 +1,42 @@
+// Prompts as the API takes them, turned into what the engine takes.
+import type { NativePrompt } from "@gradus/native";
+import type { PromptInput } from "@gradus/rl";
+import { z } from "zod";
+import { GradusError } from "./gradus-error.ts";
+
+const messages = z
+  .array(z.object({ role: z.enum(["system", "user", "assistant"]), content: z.string() }))
+  .min(1, "a conversation needs a message");
+
+/** The native form of each prompt: messages (the policy's chat template), raw text, or token ids; `ids` name them. */
+export function nativePrompts(call: string, prompts: readonly PromptInput[], ids?: readonly string[]): NativePrompt[] {
+  if (!Array.isArray(prompts)) {
+    throw new GradusError(
+      "bad-input",
+      `${call}: expected an array of prompts; put a single prompt into brackets: [prompt]`,
+    );
+  }
+  if (prompts.length === 0) throw new GradusError("bad-input", `${call}: expected at least one prompt`);
+  if (ids !== undefined && ids.length !== prompts.length) {
+    throw new GradusError(
+      "bad-input",
+      `${call}: ids has ${ids.length} entries, expected one per prompt: ${prompts.length}`,
+    );
+  }
+  return prompts.map((prompt, index) => {
+    const id = ids?.[index];
+    return { ...content(call, prompt, index), ...(id !== undefined && { id }) };
+  });
+}
+
+function content(call: string, prompt: unknown, index: number): NativePrompt {
+  if (typeof prompt === "string") return { text: prompt };
+  if (prompt instanceof Uint32Array) return { ids: prompt };
+  const parsed = messages.safeParse(prompt);
+  if (parsed.success) return { messages: parsed.data };
+  const hint =
+    typeof prompt === "object" && prompt !== null && "role" in prompt
+      ? "this is a message; a conversation is an array of messages, and prompts are an array of those: [[message, …]]"
+      : "expected messages ({ role: system | user | assistant, content }), a string, or a Uint32Array of token ids";
+  throw new GradusError("bad-input", `${call}: prompt ${index}: ${hint}`, { value: prompt });
+}
