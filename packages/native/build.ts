@@ -17,7 +17,7 @@ import { typeDeclarations } from "./type-declarations.ts";
 const root = join(import.meta.dir, "..", "..");
 const sources = join(root, "crates", "node", "src");
 // cargo's folder for build products, and in it what napi-derive reports while it compiles crates/node.
-const target = process.env["CARGO_TARGET_DIR"] ?? join(root, "target");
+const target = process.env.CARGO_TARGET_DIR ?? join(root, "target");
 const report = join(target, "gradus-types", "gradus-node");
 
 /** Where the loader looks for the library. */

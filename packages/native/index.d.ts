@@ -7,9 +7,9 @@ export declare class NativeBatch {
   /** Tokens that may carry loss: response tokens, or those with a loss mask. */
   get targets(): number
   /** The rollouts in order; empty for given sequences. */
-   rollouts(): Array<NativeRollout>
+  rollouts(): Array<NativeRollout>
   /** Frees the tokens; every later use is refused. */
-   close(): void
+  close(): void
 }
 
 /** Where a checkpoint goes and what lies in it beside the policy. */
@@ -81,33 +81,33 @@ export declare class NativePolicy {
   /** Set on a policy that was resumed from a checkpoint. */
   get resumed(): NativeResumed | null
   /** Responses in the order of prompts, n a prompt. */
-   generate(prompts: Array<NativePrompt>, sampling: NativeSampling): Promise<Array<NativeCompletion>>
+  generate(prompts: Array<NativePrompt>, sampling: NativeSampling): Promise<Array<NativeCompletion>>
   /** The batch of all rollouts; rejects with `aborted` when it is cancelled. */
-   rollout(prompts: Array<NativePrompt>, sampling: NativeSampling): Promise<NativeBatch>
+  rollout(prompts: Array<NativePrompt>, sampling: NativeSampling): Promise<NativeBatch>
   /** Ends a running `generate` or `rollout` within one scheduler step. */
-   cancel(call: number): void
+  cancel(call: number): void
   /** A batch of given sequences, with a mask entry for each token. */
-   batch(tokens: Uint32Array, cuSeqlens: Uint32Array, lossMask: Uint8Array): NativeBatch
+  batch(tokens: Uint32Array, cuSeqlens: Uint32Array, lossMask: Uint8Array): NativeBatch
   /** One optimizer update. `weights`: one per rollout or one per target of the batch. */
-   step(batch: NativeBatch, weights: Float32Array, options: NativeStepOptions): Promise<NativeStepMetrics>
+  step(batch: NativeBatch, weights: Float32Array, options: NativeStepOptions): Promise<NativeStepMetrics>
   /** Logprobs and entropies of given sequences, without a gradient. */
-   score(tokens: Uint32Array, cuSeqlens: Uint32Array, temperature: number): Promise<NativeScores>
+  score(tokens: Uint32Array, cuSeqlens: Uint32Array, temperature: number): Promise<NativeScores>
   /** Writes the rollout file of a batch; one score (NaN: none), kind and advantage per rollout. */
-   record(batch: NativeBatch, file: string, scores: Float32Array, kinds: Array<string>, advantages: Float32Array): Promise<void>
+  record(batch: NativeBatch, file: string, scores: Float32Array, kinds: Array<string>, advantages: Float32Array): Promise<void>
   /** Writes `step-N` into a checkpoints folder; gives its path. */
-   checkpoint(request: NativeCheckpoint): Promise<string>
+  checkpoint(request: NativeCheckpoint): Promise<string>
   /** Writes a Hugging Face folder. */
-   save(folder: string): Promise<void>
+  save(folder: string): Promise<void>
   /** Token ids of a text. Runs on the calling thread: a text of some kilobytes takes milliseconds. */
-   tokenize(text: string, addSpecial: boolean): Uint32Array
-   detokenize(ids: Uint32Array, skipSpecial: boolean): string
+  tokenize(text: string, addSpecial: boolean): Uint32Array
+  detokenize(ids: Uint32Array, skipSpecial: boolean): string
   /** The text of a conversation by the folder's chat template. */
-   applyChatTemplate(messages: Array<NativeMessage>, addGenerationPrompt: boolean): string
-   memory(): Promise<NativeMemory>
+  applyChatTemplate(messages: Array<NativeMessage>, addGenerationPrompt: boolean): string
+  memory(): Promise<NativeMemory>
   /** Test hook: breaks something on purpose, "panic", "weight-ulp" or "inverse-temperature-ulp". */
-   plantFault(name: string): Promise<void>
+  plantFault(name: string): Promise<void>
   /** Ends the engine thread; running calls are rejected with `closed`, memory is free when the promise resolves. */
-   close(): Promise<void>
+  close(): Promise<void>
 }
 
 /** The policy's fixed facts. */
@@ -240,7 +240,7 @@ export declare function latestCheckpoint(folder: string): Promise<NativeLatestCh
 export declare function loadPolicy(folder: string, options: NativePolicyOptions, listener: (events: Array<NativeEvent>) => void): Promise<NativePolicy>;
 
 /** Removes all but the newest `keep_last` checkpoints and the protected steps, never the only good one; gives the removed steps. */
-export declare function pruneCheckpointsOf(folder: string, keepLast: number, protected: Array<number>): Promise<Array<number>>;
+export declare function pruneCheckpointsOf(folder: string, keepLast: number, protectedSteps: Array<number>): Promise<Array<number>>;
 
 /** A policy with its optimizer state from a `step-N` folder, or from the newest good one of a checkpoints folder. */
 export declare function resumePolicy(checkpoint: string, options: NativePolicyOptions, listener: (events: Array<NativeEvent>) => void): Promise<NativePolicy>;

@@ -1,0 +1,83 @@
+// Tiny policies for tests: random weights, and a tokenizer whose tokens are single bytes, so that UTF-8 is cut between tokens.
+import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type CreateOptions, Policy } from "../index.ts";
+
+export const endToken = 256;
+
+/** The fields of a config.json of some thousand parameters. */
+export const tinyConfig = {
+  architectures: ["Qwen3ForCausalLM"],
+  hidden_size: 32,
+  num_hidden_layers: 2,
+  num_attention_heads: 2,
+  num_key_value_heads: 1,
+  head_dim: 16,
+  intermediate_size: 48,
+  vocab_size: 260,
+  max_position_embeddings: 128,
+  tie_word_embeddings: true,
+  initializer_range: 0.2,
+  eos_token_id: endToken,
+};
+
+export function temporaryFolder(): string {
+  return mkdtempSync(join(tmpdir(), "gradus-sdk-"));
+}
+
+/** A folder with a byte tokenizer and a chat template. */
+export function tokenizerFolder(): string {
+  const folder = join(temporaryFolder(), "tokenizer");
+  mkdirSync(folder);
+  const special = (content: string, id: number) => ({
+    id,
+    content,
+    single_word: false,
+    lstrip: false,
+    rstrip: false,
+    normalized: false,
+    special: true,
+  });
+  const byteLevel = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: false };
+  const tokenizer = {
+    version: "1.0",
+    truncation: null,
+    padding: null,
+    added_tokens: [special("<end>", endToken), special("<user>", 257), special("<assistant>", 258)],
+    normalizer: null,
+    pre_tokenizer: byteLevel,
+    post_processor: null,
+    decoder: byteLevel,
+    model: { type: "BPE", vocab: byteVocabulary(), merges: [] },
+  };
+  writeFileSync(join(folder, "tokenizer.json"), JSON.stringify(tokenizer));
+  writeFileSync(join(folder, "tokenizer_config.json"), JSON.stringify({ eos_token: "<end>" }));
+  const template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
+  writeFileSync(join(folder, "chat_template.jinja"), template);
+  return folder;
+}
+
+/** GPT-2's byte alphabet: byte b has id b. */
+function byteVocabulary(): Record<string, number> {
+  const printable = (byte: number) => (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
+  let shifted = 256;
+  const entries = Array.from({ length: 256 }, (_, byte) => [String.fromCodePoint(printable(byte) ? byte : shifted++), byte]);
+  return Object.fromEntries(entries);
+}
+
+/** A policy of random weights; ids only unless a tokenizer is given. */
+export function tinyPolicy(options: Partial<CreateOptions> = {}): Promise<Policy> {
+  return Policy.create({ config: tinyConfig, seed: 1, threads: 1, ...options });
+}
+
+/** The code and message of the error that `call` fails with. */
+export async function failure(call: () => unknown): Promise<{ name: string; code: unknown; message: string }> {
+  try {
+    await call();
+  } catch (error) {
+    if (error instanceof Error) return { name: error.name, code: "code" in error ? error.code : undefined, message: error.message };
+    throw error;
+  }
+  throw new Error("the call did not fail");
+}
