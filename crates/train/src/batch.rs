@@ -112,3 +112,45 @@ impl MicroBatch {
         self.tokens.cu_seqlens.push(self.tokens.tokens.len() as u32);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sequences of these lengths; every row but the last of a sequence is trained, its target tells its place in the batch.
+    fn batch(lengths: &[usize]) -> TrainBatch {
+        let tokens = TokenBatch::pack(lengths.iter().map(|&length| vec![0; length]));
+        let trained = |bounds: &[u32]| bounds[0]..bounds[1] - 1;
+        let rows = tokens.cu_seqlens.windows(2).flat_map(trained);
+        let row = |row| TrainRow { row, target: row, weight: 1.0, inv_t: 1.0, sampler_logprob: Some(-1.0) };
+        TrainBatch { rows: rows.map(row).collect(), tokens }
+    }
+
+    /// Lengths of the sequences of each part.
+    fn lengths(parts: &[MicroBatch]) -> Vec<Vec<u32>> {
+        let of = |part: &MicroBatch| part.tokens.cu_seqlens.windows(2).map(|ends| ends[1] - ends[0]).collect();
+        parts.iter().map(of).collect()
+    }
+
+    #[test]
+    fn sequences_are_packed_greedily_in_order() {
+        let batch = batch(&[4, 6, 3, 20, 2, 2]);
+        assert_eq!(lengths(&batch.split(10, false)), [vec![4, 6], vec![3], vec![20], vec![2, 2]]);
+        assert_eq!(lengths(&batch.split(1, false)), [[4], [6], [3], [20], [2], [2]]);
+        assert_eq!(lengths(&batch.split(usize::MAX, false)), [[4, 6, 3, 20, 2, 2]]);
+    }
+
+    #[test]
+    fn rows_are_counted_from_the_start_of_their_part() {
+        let mut batch = batch(&[3, 2, 3]);
+        batch.rows[0].weight = 0.0;
+        batch.rows[2].weight = 0.0;
+        let parts = batch.split(3, true);
+        let rows: Vec<Vec<(u32, u32)>> =
+            parts.iter().map(|part| part.rows.iter().map(|row| (row.row, row.target)).collect()).collect();
+        assert_eq!(lengths(&parts), [[3], [3]], "the middle sequence has no weight left");
+        assert_eq!(rows, [vec![(1, 1)], vec![(0, 5), (1, 6)]]);
+        assert!(parts.iter().flat_map(|part| &part.rows).all(|row| row.old_logprob == Some(-1.0)));
+        assert!(batch.split(3, false).iter().flat_map(|part| &part.rows).all(|row| row.old_logprob.is_none()));
+    }
+}
