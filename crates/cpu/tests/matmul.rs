@@ -28,6 +28,10 @@ fn backend(level: Level, threads: usize) -> CpuBackend {
     CpuBackend::with_level(level, Some(threads)).unwrap()
 }
 
+fn fastest() -> Level {
+    Level::ALL.into_iter().rfind(|level| level.is_available()).unwrap()
+}
+
 fn buffer(backend: &CpuBackend, values: &[f32]) -> Buffer {
     let mut buffer = backend.alloc(DType::F32, values.len()).unwrap();
     backend.write(&mut buffer, 0, values).unwrap();
@@ -107,7 +111,7 @@ fn reference(
 
 #[test]
 fn agrees_with_f64_at_every_shape() {
-    let backend = backend(Level::ALL.into_iter().rfind(|level| level.is_available()).unwrap(), 2);
+    let backend = backend(fastest(), 2);
     for shape @ (m, n, k) in SHAPES {
         let (x, w, d_y) = (uniform(1, m * k), uniform(2, n * k), uniform(3, m * n));
         let (bias, before) = (uniform(4, n), uniform(5, n * k));
@@ -171,7 +175,7 @@ fn forward_is_one_chain_over_k_then_bias() {
 fn a_row_does_not_depend_on_its_batch() {
     let (n, k, rows_max) = (100, 700, 70);
     let (x, w, bias) = (uniform(1, rows_max * k), uniform(2, n * k), uniform(3, n));
-    let backend = backend(Level::ALL.into_iter().rfind(|level| level.is_available()).unwrap(), 2);
+    let backend = backend(fastest(), 2);
     let row = |m: usize| forward(&backend, (1, n, k), &x[m * k..(m + 1) * k], &w, Some(&bias));
     let single: Vec<u32> = bits((0..rows_max).flat_map(row).collect());
     for m in 1..=rows_max {
@@ -198,6 +202,37 @@ fn weight_gradient_adds_partial_sums_of_blocks_in_order() {
         assert_eq!(bits(d_weight), bits((0..n * k).map(weight_cell).collect()));
         assert_eq!(bits(d_bias), bits((0..n).map(bias_cell).collect()));
     }
+}
+
+#[test]
+fn inputs_too_long_for_one_pass_give_the_same_chains() {
+    let (m, short, long) = (300, 20, 9000);
+    let backend = backend(fastest(), 2);
+    let chain = |steps: usize, a: &dyn Fn(usize) -> f32, b: &dyn Fn(usize) -> f32, from: f32| {
+        (0..steps).fold(from, |sum, step| a(step).mul_add(b(step), sum)).to_bits()
+    };
+    let (x, w) = (uniform(1, m * long), uniform(2, short * long));
+    let expected: Vec<u32> = (0..m * short)
+        .map(|i| chain(long, &|step| x[i / short * long + step], &|step| w[i % short * long + step], 0.0))
+        .collect();
+    assert!(bits(forward(&backend, (m, short, long), &x, &w, None)) == expected);
+
+    let (d_y, w) = (uniform(3, m * long), uniform(4, long * short));
+    let expected: Vec<u32> = (0..m * short)
+        .map(|i| chain(long, &|step| d_y[i / short * long + step], &|step| w[step * short + i % short], 0.0))
+        .collect();
+    assert!(bits(backward_input(&backend, (m, long, short), &d_y, &w)) == expected);
+
+    let (d_y, before) = (uniform(5, m * short), uniform(6, short * long));
+    let cell = |i: usize| {
+        (0..m).step_by(GRADIENT_BLOCK).fold(before[i], |sum, first| {
+            let rows = GRADIENT_BLOCK.min(m - first);
+            let (x, d_y) = (|row| x[(first + row) * long + i % long], |row| d_y[(first + row) * short + i / long]);
+            sum + f32::from_bits(chain(rows, &x, &d_y, 0.0))
+        })
+    };
+    let (d_weight, _) = backward_weight(&backend, (m, short, long), &d_y, &x, &before);
+    assert!(bits(d_weight) == bits((0..short * long).map(cell).collect()));
 }
 
 #[test]
