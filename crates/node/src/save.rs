@@ -5,6 +5,7 @@ use gradus_model::Model;
 use gradus_ops::Backend;
 use gradus_tensor::{sync_folder, write_file};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Writes `folder`: new, empty, or a policy's folder that is replaced. A failed save leaves what was there.
@@ -61,5 +62,10 @@ fn absolute(folder: &Path) -> Result<PathBuf> {
 }
 
 fn io_fault(action: &str, path: &Path, error: &std::io::Error) -> Fault {
-    Fault::io(format!("cannot {action} {}: {error}", path.display()), error.kind())
+    let remedy = match error.kind() {
+        ErrorKind::AlreadyExists | ErrorKind::NotADirectory => "; a file is in the way, choose another folder",
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => "; choose a folder that you may write to",
+        _ => "",
+    };
+    Fault::io(format!("cannot {action} {}: {error}{remedy}", path.display()), error.kind())
 }

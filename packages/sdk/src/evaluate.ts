@@ -3,7 +3,7 @@ import { type EvalResult, evaluate as evaluateTask, type Generator } from "@grad
 import { judge, type Reward } from "@gradus/rewards";
 import { z } from "zod";
 import { promptInput, type TaskPrompt } from "./grpo.ts";
-import { readOptions } from "./options.ts";
+import { readOptions, seed } from "./options.ts";
 
 const schema = z.strictObject({
   policy: z.custom<Generator>(
@@ -16,7 +16,7 @@ const schema = z.strictObject({
   n: z.int().min(1).default(8),
   maxTokens: z.int().min(1),
   temperature: z.number().min(0).default(0.6),
-  seed: z.union([z.bigint().min(0n), z.int().min(0)]).default(0),
+  seed: seed.default(0),
   frame: z.enum(["acereason", "chat-template", "raw"]).default("raw"),
   stop: z.array(z.string()).readonly().optional(),
   passAt: z.array(z.int().min(1)).readonly().optional(),

@@ -11,7 +11,9 @@ beforeAll(async () => {
 afterAll(() => policy.close());
 
 // Of different lengths, so that batches mix prefill chunks and pages.
-const prompts = [3, 1, 40, 17].map((length, index) => Uint32Array.from({ length }, (_, at) => (at * 7 + index * 31) % 256));
+const prompts = [3, 1, 40, 17].map((length, index) =>
+  Uint32Array.from({ length }, (_, at) => (at * 7 + index * 31) % 256),
+);
 const options = { n: 3, maxTokens: 30, temperature: 0.7, seed: 5 };
 
 const sequencesOf = (responses: Completion[][]) =>

@@ -84,7 +84,11 @@ test("messages go through the folder's chat template", async () => {
 
 test("progress is told while a call runs", async () => {
   const seen: Progress[] = [];
-  const [responses = []] = await policy.generate(["x"], { n: 4, maxTokens: 40, onProgress: (progress) => seen.push(progress) });
+  const [responses = []] = await policy.generate(["x"], {
+    n: 4,
+    maxTokens: 40,
+    onProgress: (progress) => seen.push(progress),
+  });
   expect(seen.length).toBeGreaterThan(3);
   const tokens = responses.reduce((sum, response) => sum + response.tokens.length, 0);
   expect(Math.max(...seen.map((progress) => progress.tokens))).toBeLessThanOrEqual(tokens);

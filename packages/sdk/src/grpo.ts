@@ -14,7 +14,7 @@ import {
 import { z } from "zod";
 import { GradusError } from "./gradus-error.ts";
 import { optimizerOptions, optimizerSettings, type RateOptions } from "./optimizer-options.ts";
-import { readOptions } from "./options.ts";
+import { readOptions, seed } from "./options.ts";
 
 /** A prompt to train or evaluate on: exactly one of messages, text and ids; `answer` is what the built-in rewards compare with. */
 export type TaskPrompt = {
@@ -38,7 +38,7 @@ const schema = z.strictObject({
   promptsPerStep: z.int().min(1).optional(),
   steps: z.int().min(1).optional(),
   epochs: z.number().positive().optional(),
-  seed: z.union([z.bigint().min(0n), z.int().min(0)]).default(0),
+  seed: seed.default(0),
   stage: z.int().min(0).default(0),
   frame: z.enum(["acereason", "chat-template", "raw"]).default("raw"),
   stop: z.array(z.string()).readonly().optional(),
@@ -53,6 +53,7 @@ const schema = z.strictObject({
   record: z.custom<NonNullable<LoopOptions<TaskPrompt>["record"]>>((value) => typeof value === "function").optional(),
   clock: z.custom<() => number>((value) => typeof value === "function").optional(),
   ...optimizerOptions,
+  learningRate: optimizerOptions.learningRate.default(1e-6),
 });
 
 /** Options of `grpo`; what is not said has the paper's value (see each field). */
@@ -110,13 +111,13 @@ export async function* grpo<P extends TaskPrompt>(
   );
   const { record } = options;
   const passes = epochs ?? (steps === undefined ? 1 : undefined);
-  const { seed, stage, frame } = read;
+  const { stage, frame } = read;
   return yield* grpoLoop<TaskPrompt>({
     policy,
-    prompts: createLoader(prompts, { seed, stage, ...(passes !== undefined && { epochs: passes }) }),
+    prompts: createLoader(prompts, { seed: read.seed, stage, ...(passes !== undefined && { epochs: passes }) }),
     promptInput: (prompt) => promptInput(prompt, frame),
     judge: (rollout) => judge(reward, rollout),
-    seed,
+    seed: read.seed,
     stage,
     promptsPerStep: read.promptsPerStep ?? Math.min(128, prompts.length),
     groupSize: read.groupSize,

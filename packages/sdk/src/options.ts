@@ -5,13 +5,12 @@ import { z } from "zod";
 import { GradusError } from "./gradus-error.ts";
 
 const count = z.int().min(1).max(0xffff_ffff);
-const seed = z.union([
-  z
-    .bigint()
-    .min(0n)
-    .lt(1n << 64n),
-  z.int().min(0),
-]);
+const seedRange = z
+  .bigint()
+  .min(0n)
+  .lt(2n ** 64n);
+/** Any unsigned 64-bit number. */
+export const seed = z.union([seedRange, z.int().min(0)], { error: "expected a whole number from 0 to 2^64 - 1" });
 const temperature = z.number().min(0).max(1e6);
 const stop = z.array(z.string().min(1, "an empty stop string would stop every response at once")).readonly();
 const signal = z.instanceof(AbortSignal);
@@ -129,7 +128,9 @@ export function readOptions<S extends z.ZodObject>(schema: S, call: string, opti
   refuseByName(schema, call, options);
   const parsed = schema.safeParse(options ?? {});
   if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
+  // A mistyped name first: what is missing is often what was mistyped.
+  const { issues } = parsed.error;
+  const issue = issues.find(({ code }) => code === "unrecognized_keys") ?? issues[0];
   if (issue?.code === "unrecognized_keys") {
     const [key = ""] = issue.keys;
     const place = issue.path.length === 0 ? schema.shape : {};

@@ -5,7 +5,7 @@ import { z } from "zod";
 import { GradusError } from "./gradus-error.ts";
 import { secondsNow } from "./grpo.ts";
 import { optimizerOptions, optimizerSettings, type RateOptions } from "./optimizer-options.ts";
-import { readOptions } from "./options.ts";
+import { readOptions, seed } from "./options.ts";
 
 /** What `sft` asks of a policy beyond training: its tokenizer, for samples that are text. */
 export interface SftPolicy extends TrainablePolicy {
@@ -25,7 +25,7 @@ const schema = z.strictObject({
   batchSize: z.int().min(1),
   epochs: z.number().positive().default(1),
   steps: z.int().min(1).optional(),
-  seed: z.union([z.bigint().min(0n), z.int().min(0)]).default(0),
+  seed: seed.default(0),
   maxSkippedInARow: z.int().min(1).default(3),
   state: z.custom<LoopState>().optional(),
   clock: z.custom<() => number>((value) => typeof value === "function").optional(),
@@ -57,18 +57,25 @@ export type SftOptions = RateOptions & {
  * for await (const step of run) console.log(step["train/loss"]);
  */
 export async function* sft(options: SftOptions): AsyncGenerator<StepRecord, StageEnd, undefined> {
-  const { policy, samples, batchSize, epochs, steps, seed, state, clock, maxSkippedInARow, ...read } = readOptions(
-    schema,
-    "sft",
-    options,
-  );
+  const {
+    policy,
+    samples,
+    batchSize,
+    epochs,
+    steps,
+    seed: key,
+    state,
+    clock,
+    maxSkippedInARow,
+    ...read
+  } = readOptions(schema, "sft", options);
   const tokenized: TokenizedSample[] = [];
   for (const [index, sample] of samples.entries()) {
     tokenized.push({ id: String(index), ...("tokens" in sample ? sample : await tokenizeSample(policy, sample)) });
   }
   return yield* sftLoop({
     policy,
-    batches: sftBatches(tokenized, { batchSize, seed, epochs }),
+    batches: sftBatches(tokenized, { batchSize, seed: key, epochs }),
     optimizer: optimizerSettings(read),
     ...(steps !== undefined && { steps }),
     maxSkippedInARow,

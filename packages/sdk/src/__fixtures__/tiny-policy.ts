@@ -53,7 +53,8 @@ export function tokenizerFolder(): string {
   };
   writeFileSync(join(folder, "tokenizer.json"), JSON.stringify(tokenizer));
   writeFileSync(join(folder, "tokenizer_config.json"), JSON.stringify({ eos_token: "<end>" }));
-  const template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
+  const template =
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
   writeFileSync(join(folder, "chat_template.jinja"), template);
   return folder;
 }
@@ -62,7 +63,10 @@ export function tokenizerFolder(): string {
 function byteVocabulary(): Record<string, number> {
   const printable = (byte: number) => (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
   let shifted = 256;
-  const entries = Array.from({ length: 256 }, (_, byte) => [String.fromCodePoint(printable(byte) ? byte : shifted++), byte]);
+  const entries = Array.from({ length: 256 }, (_, byte) => [
+    String.fromCodePoint(printable(byte) ? byte : shifted++),
+    byte,
+  ]);
   return Object.fromEntries(entries);
 }
 
@@ -76,7 +80,8 @@ export async function failure(call: () => unknown): Promise<{ name: string; code
   try {
     await call();
   } catch (error) {
-    if (error instanceof Error) return { name: error.name, code: "code" in error ? error.code : undefined, message: error.message };
+    if (error instanceof Error)
+      return { name: error.name, code: "code" in error ? error.code : undefined, message: error.message };
     throw error;
   }
   throw new Error("the call did not fail");

@@ -1,0 +1,88 @@
+// grpo, sft and evaluate as a user meets them: options in, records out.
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { endToken, failure, tinyPolicy, tokenizerFolder } from "./__fixtures__/tiny-policy.ts";
+import { evaluate, grpo, type Policy, type StepRecord, sft } from "./index.ts";
+
+let policy: Policy;
+beforeAll(async () => {
+  policy = await tinyPolicy({ tokenizer: tokenizerFolder() });
+});
+afterAll(() => policy.close());
+
+async function recordsOf(run: AsyncGenerator<StepRecord, unknown>): Promise<StepRecord[]> {
+  const records: StepRecord[] = [];
+  for await (const record of run) records.push(record);
+  return records;
+}
+
+test("grpo raises a reward that can be raised: short responses", async () => {
+  const own = await tinyPolicy();
+  const prompts = Array.from({ length: 4 }, (_, index) => ({ id: `p${index}`, ids: Uint32Array.of(2 + index, 7, 9) }));
+  const run = grpo({
+    policy: own,
+    prompts,
+    // Truncated responses are excluded by default; here they are what must become rarer.
+    overlongFiltering: "off",
+    reward: ({ finishReason }) => (finishReason === "stop" ? 1 : 0),
+    groupSize: 16,
+    maxResponseLength: 8,
+    temperature: 1,
+    learningRate: 1e-2,
+    steps: 25,
+  });
+  const records = await recordsOf(run);
+  expect(records.length).toBe(25);
+  const score = (record: StepRecord | undefined) => record?.["critic/score/mean"] ?? 0;
+  expect(score(records.at(-1))).toBeGreaterThan(score(records[0]) + 0.4);
+  for (const record of records) expect(record.train_rollout_logprob_abs_diff ?? 0).toBe(0);
+  await own.close();
+});
+
+test("grpo without steps passes over its prompts once", async () => {
+  const prompts = ["a", "b", "c"].map((text) => ({ id: text, text }));
+  const run = grpo({
+    policy,
+    prompts,
+    promptsPerStep: 2,
+    reward: ({ text }) => text.length % 2,
+    groupSize: 2,
+    maxResponseLength: 4,
+  });
+  expect((await recordsOf(run)).length).toBe(2);
+});
+
+test("grpo refuses what cannot work, in one line", async () => {
+  const options = { policy, prompts: [{ id: "a", text: "a" }], reward: () => 1, groupSize: 1, maxResponseLength: 4 };
+  const first = (changed: object) => failure(() => grpo({ ...options, ...changed }).next());
+  expect(await first({})).toMatchObject({
+    code: "bad-option",
+    message: expect.stringContaining("a group of one has no advantage"),
+  });
+  expect(await first({ groupSise: 4 })).toMatchObject({ message: expect.stringContaining('did you mean "groupSize"') });
+  expect(await first({ groupSize: 4, topP: 0.9 })).toMatchObject({ code: "unsupported" });
+  expect(await first({ groupSize: 2, prompts: [{ id: "empty" }] })).toMatchObject({
+    message: expect.stringContaining("prompt empty"),
+  });
+});
+
+test("sft learns text samples up to the end token, evaluate measures it", async () => {
+  const own = await tinyPolicy({ tokenizer: tokenizerFolder() });
+  const samples = [
+    { prompt: "1+1=", response: "2" },
+    { prompt: "1+2=", response: "3" },
+  ];
+  const prompts = samples.map(({ prompt, response }) => ({ id: prompt, text: prompt, answer: response }));
+  const reward = ({ text, prompt }: { text: string; prompt: { answer?: string } }) => (text === prompt.answer ? 1 : 0);
+  const measure = () => evaluate({ policy: own, name: "sums", prompts, reward, n: 4, maxTokens: 4, temperature: 1 });
+  expect((await measure()).mean).toBeLessThan(0.3);
+  const run = sft({ policy: own, samples, batchSize: 2, epochs: 60, learningRate: 1e-2, warmupSteps: 5 });
+  const records = await recordsOf(run);
+  expect(records.length).toBe(60);
+  expect(records[0]?.["actor/lr"]).toBeCloseTo(2e-3, 12);
+  const result = await measure();
+  expect(result.mean).toBeGreaterThan(0.8);
+  expect(result.metrics["val-core/sums/mean@4"]).toBe(result.mean);
+  const [[response] = []] = await own.generate(["1+1="], { maxTokens: 4, temperature: 0 });
+  expect(response).toMatchObject({ text: "2", finishReason: "stop", tokens: Uint32Array.of(50, endToken) });
+  await own.close();
+});

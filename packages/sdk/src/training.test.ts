@@ -1,0 +1,206 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { failure, temporaryFolder, tinyConfig, tinyPolicy, tokenizerFolder } from "./__fixtures__/tiny-policy.ts";
+import { latestCheckpoint, Policy, pruneCheckpoints, type RolloutBatch } from "./index.ts";
+
+const rollout = { groupSize: 3, maxResponseLength: 12, temperature: 0.9, seed: 4, step: 1 };
+const prompts = ["1+1=", "2+2="];
+const sequence = Uint32Array.of(5, 6, 7, 8);
+
+let policy: Policy;
+beforeAll(async () => {
+  policy = await tinyPolicy({ tokenizer: tokenizerFolder() });
+});
+afterAll(() => policy.close());
+
+const scoreOf = async (scored: Policy) => [...((await scored.score([sequence]))[0]?.logprobs ?? [])];
+const signs = (batch: RolloutBatch, size: number) =>
+  Float32Array.from({ length: size }, (_, index) => (index % 2 === 0 ? 1 : -1) / batch.responseTokens);
+
+test("a rollout batch tells texts, lengths and entropies, and the ids name the random streams", async () => {
+  const batch = await policy.rollout(prompts, { ...rollout, ids: ["a", "b"] });
+  expect(batch.rollouts.map(({ promptIndex, rolloutIndex }) => [promptIndex, rolloutIndex])).toEqual([
+    [0, 0],
+    [0, 1],
+    [0, 2],
+    [1, 0],
+    [1, 1],
+    [1, 2],
+  ]);
+  const lengths = batch.rollouts.map(({ length }) => length);
+  expect(batch.responseTokens).toBe(lengths.reduce((sum, length) => sum + length, 0));
+  expect(batch.tokens).toBe(batch.responseTokens + 6 * 4);
+  for (const { entropy, entropyRaw, promptLength, finishReason, length } of batch.rollouts) {
+    expect(entropy).toBeGreaterThan(0);
+    // T = 0.9 sharpens.
+    expect(entropyRaw).toBeGreaterThan(entropy);
+    expect(promptLength).toBe(4);
+    expect(finishReason === "stop" || length === 12).toBe(true);
+  }
+  const again = await policy.rollout(prompts.toReversed(), { ...rollout, ids: ["b", "a"] });
+  expect(again.rollouts.slice(3).map(({ text }) => text)).toEqual(batch.rollouts.slice(0, 3).map(({ text }) => text));
+  const others = await policy.rollout(prompts, { ...rollout, ids: ["c", "d"] });
+  expect(others.rollouts.map(({ text }) => text)).not.toEqual(batch.rollouts.map(({ text }) => text));
+  for (const made of [batch, again, others]) made.close();
+});
+
+test("a step moves the weights; without weight, or with learning rate 0, nothing moves", async () => {
+  const before = await scoreOf(policy);
+  const batch = await policy.rollout(prompts, rollout);
+  const skipped = await policy.step(batch, { weights: new Float32Array(6), learningRate: 1e-2 });
+  expect(skipped).toMatchObject({ skipped: "no-weight", trainedTokens: 0, loss: 0 });
+  expect(await scoreOf(policy)).toEqual(before);
+  const moved = await policy.step(batch, { weights: signs(batch, 6), learningRate: 1e-2 });
+  expect(moved).toMatchObject({ skipped: null, trainedTokens: batch.responseTokens, logprobAbsDiffMax: 0 });
+  expect(moved.gradNorm).toBeGreaterThan(0);
+  expect(await scoreOf(policy)).not.toEqual(before);
+  batch.close();
+});
+
+test("weights per rollout are weights per token repeated, to the bit", async () => {
+  const run = async (perToken: boolean) => {
+    const own = await tinyPolicy({ tokenizer: tokenizerFolder() });
+    const batch = await own.rollout(prompts, rollout);
+    const perRollout = signs(batch, 6);
+    const weights = perToken
+      ? Float32Array.from(
+          batch.rollouts.flatMap(({ length }, index) => Array.from({ length }, () => perRollout[index] ?? 0)),
+        )
+      : perRollout;
+    const metrics = await own.step(batch, { weights, learningRate: 1e-2 });
+    const score = await scoreOf(own);
+    await own.close();
+    return { loss: metrics.loss, score };
+  };
+  expect(await run(true)).toEqual(await run(false));
+});
+
+test("SFT: a packed batch is learned, and only its masked tokens count", async () => {
+  const own = await tinyPolicy();
+  const tokens = Uint32Array.of(1, 2, 3, 4, 9, 8, 7);
+  const input = { tokens, cuSeqlens: Uint32Array.of(0, 4, 7), lossMask: Uint8Array.of(0, 0, 1, 1, 0, 1, 0) };
+  const batch = await own.batch(input);
+  expect(batch.tokens).toBe(7);
+  const weights = new Float32Array(3).fill(1 / 3);
+  const losses: number[] = [];
+  for (let step = 0; step < 12; step++) losses.push((await own.step(batch, { weights, learningRate: 1e-2 })).loss);
+  expect(losses.at(-1)).toBeLessThan((losses[0] ?? 0) / 4);
+  const [first, second] = await own.score([tokens.slice(0, 4), tokens.slice(4)]);
+  const learned = [first?.logprobs[1], first?.logprobs[2], second?.logprobs[0]].map((logprob) => logprob ?? -99);
+  expect(Math.min(...learned)).toBeGreaterThan(-2);
+  const wrong = await failure(() => own.batch({ ...input, lossMask: Uint8Array.of(1, 0, 1, 1, 0, 1, 0) }));
+  expect(wrong.message).toContain("first token of sequence 0");
+  await own.close();
+});
+
+test("the rollout file holds what its index says", async () => {
+  const batch = await policy.rollout(prompts, { ...rollout, ids: ["a", "b"] });
+  const weights = new Float32Array(6);
+  weights[1] = 0.1;
+  await policy.step(batch, { weights, learningRate: 0 });
+  const file = join(temporaryFolder(), "rollouts", "math-1-3.bin");
+  const kinds = ["correct", "wrong", "fault", "correct", "wrong", "truncated"];
+  const scores = Float32Array.of(1, 0, Number.NaN, 1, 0, Number.NaN);
+  await batch.record(file, { scores, kinds, advantages: new Float32Array(6) });
+  const bytes = readFileSync(file);
+  expect(bytes.subarray(0, 8).toString()).toBe("GRADROLL");
+  const index = JSON.parse(readFileSync(file.replace(".bin", ".json"), "utf8"));
+  expect(
+    index.rollouts.map((entry: { kind: string; score: number | null; prompt: string }) => [
+      entry.prompt,
+      entry.kind,
+      entry.score,
+    ]),
+  ).toEqual(
+    kinds.map((kind, place) => [place < 3 ? "a" : "b", kind, Number.isNaN(scores[place]) ? null : scores[place]]),
+  );
+  // The mask is the file's last part: only the second rollout was trained on.
+  const mask = [...bytes.subarray(bytes.length - batch.responseTokens)];
+  const expected = batch.rollouts.flatMap(({ length }, place) => Array.from({ length }, () => (place === 1 ? 1 : 0)));
+  expect(mask).toEqual(expected);
+  const short = await failure(() => batch.record(file, { scores, kinds: [], advantages: scores }));
+  expect(short).toMatchObject({ code: "bad-input", message: "kinds has 0 entries, expected one per rollout: 6" });
+  batch.close();
+  expect((await failure(() => batch.record(file, { scores, kinds, advantages: scores }))).code).toBe("closed");
+});
+
+test("a resumed policy goes on to the same bits; damage is found", async () => {
+  const folder = join(temporaryFolder(), "checkpoints");
+  const own = await tinyPolicy({ tokenizer: tokenizerFolder() });
+  const update = async (updated: Policy, step: number) => {
+    const batch = await updated.rollout(prompts, { ...rollout, step });
+    const metrics = await updated.step(batch, { weights: signs(batch, 6), learningRate: 1e-2 });
+    batch.close();
+    return { ...metrics, seconds: 0 };
+  };
+  await update(own, 1);
+  const path = await own.checkpoint(folder, 1, { stage: 2, cursor: [3] }, { configHash: "abc" });
+  expect(path).toBe(join(folder, "step-1"));
+  const unbroken = await update(own, 2);
+  await own.checkpoint(folder, 2, null);
+  expect((await failure(() => own.checkpoint(folder, 2, null))).code).toBe("exists");
+
+  expect(await latestCheckpoint(folder)).toEqual({ folder: join(folder, "step-2"), step: 2, warnings: [] });
+  const { policy: resumed, ...origin } = await Policy.resume(path);
+  expect(origin).toEqual({
+    folder: path,
+    step: 1,
+    recipeState: { stage: 2, cursor: [3] },
+    configHash: "abc",
+    warnings: [],
+  });
+  expect(await update(resumed, 2)).toEqual(unbroken);
+  expect(await scoreOf(resumed)).toEqual(await scoreOf(own));
+  // A resumed run redoes steps, so it replaces their checkpoints.
+  await resumed.checkpoint(folder, 2, null);
+
+  truncateSync(join(folder, "step-2", "optimizer.safetensors"), 100);
+  const { policy: older, warnings, step } = await Policy.resume(folder);
+  expect(step).toBe(1);
+  expect(warnings[0]).toContain("step-2 is damaged");
+  expect(readdirSync(folder).sort()).toEqual(["step-1", "step-2.damaged"]);
+  await older.checkpoint(folder, 3, null);
+  expect(await pruneCheckpoints(folder, { keepLast: 1 })).toEqual([1]);
+  rmSync(join(folder, "step-3"), { recursive: true });
+  expect(await latestCheckpoint(folder)).toBeNull();
+  expect((await failure(() => Policy.resume(folder))).code).toBe("not-found");
+  for (const opened of [own, resumed, older]) await opened.close();
+});
+
+test("save writes a Hugging Face folder, replaces a model and nothing else", async () => {
+  const folder = join(temporaryFolder(), "out");
+  await policy.save(folder);
+  const names = ["chat_template.jinja", "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"];
+  expect(readdirSync(folder).sort()).toEqual(names);
+  await policy.save(folder);
+  const other = temporaryFolder();
+  writeFileSync(join(other, "thesis.txt"), "years of work");
+  expect(await failure(() => policy.save(other))).toMatchObject({ code: "exists" });
+  expect(existsSync(join(other, "thesis.txt"))).toBe(true);
+});
+
+test("a step while a rollout runs is refused, and the rollout goes on", async () => {
+  const own = await tinyPolicy({ config: { ...tinyConfig, max_position_embeddings: 10_000, eos_token_id: null } });
+  const batch = await own.rollout([sequence], { ...rollout, maxResponseLength: 2 });
+  const running = own.rollout([sequence], { ...rollout, maxResponseLength: 2000 });
+  expect(await failure(() => own.step(batch, { weights: new Float32Array(3), learningRate: 1e-3 }))).toMatchObject({
+    code: "busy",
+  });
+  expect((await running).responseTokens).toBe(6000);
+  expect(await own.step(batch, { weights: signs(batch, 3), learningRate: 1e-3 })).toMatchObject({ skipped: null });
+  await own.close();
+});
+
+test("memory is counted by class", async () => {
+  const own = await tinyPolicy();
+  const { parameters } = own.info;
+  expect(await own.memory()).toMatchObject({ weights: parameters * 4, gradients: 0, optimizer: 0, kvPages: 0 });
+  const batch = await own.rollout([sequence], rollout);
+  await own.step(batch, { weights: signs(batch, 3), learningRate: 1e-3 });
+  const memory = await own.memory();
+  expect(memory).toMatchObject({ gradients: parameters * 4, optimizer: parameters * 8 });
+  expect(memory.kvPages).toBeGreaterThan(0);
+  expect(memory.total).toBe(memory.weights + memory.gradients + memory.optimizer + memory.activations + memory.kvPages);
+  await own.close();
+});
