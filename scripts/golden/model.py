@@ -34,6 +34,7 @@ SHAPE = {
     "bos_token_id": None,
     "eos_token_id": [1, 3],
 }
+# With the base below, wavelengths fall into all three ranges: kept, interpolated and divided.
 LLAMA3_SCALING = {
     "rope_type": "llama3",
     "factor": 8.0,
@@ -48,7 +49,7 @@ CASES = {
     "qwen2-untied": (Qwen2Config(**SHAPE, rope_theta=1000000.0), "v5", False),
     "qwen3": (Qwen3Config(**SHAPE, head_dim=24, rope_theta=1000000.0), "v5", False),
     "llama3-scaled": (
-        LlamaConfig(**{**SHAPE, "num_hidden_layers": 3}, rope_parameters={**LLAMA3_SCALING, "rope_theta": 500000.0}),
+        LlamaConfig(**{**SHAPE, "num_hidden_layers": 3}, rope_parameters={**LLAMA3_SCALING, "rope_theta": 20000.0}),
         "v4",
         False,
     ),
