@@ -47,17 +47,12 @@ export async function loadEvaluation({ run, policy, reward, show }: PhaseContext
       },
     };
     const { mean, responseLengthMean, problems: results, metrics } = await evaluate(generator, task, options);
-    const [problem, answered] = [problems[0], results[0]?.responses[0]];
-    const sample: EvalSample | null =
-      problem === undefined || answered === undefined
-        ? null
-        : {
-            prompt: problem.text ?? problem.rendered,
-            answer: problem.answer ?? "",
-            response: answered.text,
-            correct: answered.kind === "correct",
-          };
+    const samples: EvalSample[] = problems.slice(0, 8).map((problem, index) => {
+      const answered = results[index]?.responses[0];
+      const { rendered, text = rendered, answer = "" } = problem;
+      return { prompt: text, answer, response: answered?.text ?? "", correct: answered?.kind === "correct" };
+    });
     const size = { n: problems.length, length: responseLengthMean };
-    return { result: { phase, step, task: name, metric: `mean@${n}`, value: mean, ...size, sample }, metrics };
+    return { result: { phase, step, task: name, metric: `mean@${n}`, value: mean, ...size, samples }, metrics };
   };
 }

@@ -1,6 +1,6 @@
 // What a run tells while it goes: the views (live, plain, JSON), the store and the report all read these.
 
-/** One held-back problem and a response to it; the same problem in every evaluation of a run. */
+/** One held-back problem and a response to it. */
 export type EvalSample = {
   readonly prompt: string;
   readonly answer: string;
@@ -21,7 +21,8 @@ export type EvalResult = {
   readonly n: number;
   /** Mean response length in tokens. */
   readonly length: number;
-  readonly sample: EvalSample | null;
+  /** The first few problems, the same in every evaluation of a run. */
+  readonly samples: readonly EvalSample[];
 };
 
 export type Summary = {

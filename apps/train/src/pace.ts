@@ -4,12 +4,12 @@ import type { StepEvent } from "./events.ts";
 /** Follows step events and tells the seconds left in the phase, or null where its end is not known. */
 export function startPace(): (event: StepEvent) => number | null {
   let stage = "";
-  let secondsPerStep = 0;
+  let [seconds, steps] = [0, 0];
   return (event) => {
-    const seconds = event.metrics["timing_s/step"] ?? 0;
-    const first = stage !== event.stage;
-    secondsPerStep = first ? seconds : secondsPerStep + (seconds - secondsPerStep) / 20;
+    if (stage !== event.stage) [seconds, steps] = [0, 0];
     stage = event.stage;
-    return event.stageSteps === null ? null : (event.stageSteps - event.stageStep) * secondsPerStep;
+    // Old steps fade, so that the first ones (cold caches) and longer responses are not believed for long.
+    [seconds, steps] = [0.95 * seconds + (event.metrics["timing_s/step"] ?? 0), 0.95 * steps + 1];
+    return event.stageSteps === null ? null : ((event.stageSteps - event.stageStep) * seconds) / steps;
   };
 }

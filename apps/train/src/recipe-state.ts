@@ -19,9 +19,9 @@ const evalResult = z.strictObject({
   value: z.number(),
   n: z.int().min(0),
   length: z.number(),
-  sample: z
-    .strictObject({ prompt: z.string(), answer: z.string(), response: z.string(), correct: z.boolean() })
-    .nullable(),
+  samples: z.array(
+    z.strictObject({ prompt: z.string(), answer: z.string(), response: z.string(), correct: z.boolean() }),
+  ),
 }) satisfies z.ZodType<EvalResult>;
 
 /** How often a prompt was solved the last time it was drawn, for the difficulty filters and for people. */

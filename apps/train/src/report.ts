@@ -2,7 +2,7 @@
 import type { StepMetricsRow } from "@gradus/store";
 import type { EvalResult, Summary } from "./events.ts";
 import { duration, short, sparkline } from "./format.ts";
-import { phaseEvals, phaseRows } from "./summary.ts";
+import { phaseEvals, phaseRows, sampleStory } from "./summary.ts";
 
 const curves: readonly (readonly [label: string, name: string])[] = [
   ["loss", "train/loss"],
@@ -25,11 +25,11 @@ export function reportText(summary: Summary, evals: readonly EvalResult[], steps
   if (phases.length > 0) parts.push("## Evaluations", markdownTable(phaseRows(phases)));
   const names = [...new Set(steps.map(({ phase }) => phase))];
   if (names.length > 0) parts.push("## Curves", ...names.map((phase) => phaseCurves(phase, steps)));
-  const samples = phases.flatMap(({ phase, sample }) => (sample === null ? [] : [{ phase, ...sample }]));
-  const [first] = samples;
+  const story = sampleStory(phases);
+  const [first] = story;
   if (first !== undefined) {
     parts.push("## One held-back problem", fenced(first.prompt), `Answer: \`${first.answer}\``);
-    for (const { phase, response, correct } of samples)
+    for (const { phase, response, correct } of story)
       parts.push(`After \`${phase}\` (${correct ? "right" : "wrong"}):`, fenced(response));
   }
   return `${parts.join("\n\n")}\n`;

@@ -145,9 +145,9 @@ async function evaluateOnce(walk: Walk, phase: string): Promise<void> {
   const began = clock.seconds();
   const { result, metrics } = await evaluate(phase, step, interrupt.abandon);
   const seconds = clock.seconds() - began;
-  state.evals.push(result);
-  const { task, metric, value, n, length, sample } = result;
-  const details = JSON.stringify({ length, sample });
+  state.evals.push({ ...result, samples: [...result.samples] });
+  const { task, metric, value, n, length, samples } = result;
+  const details = JSON.stringify({ length, samples });
   store.addEval({ run: folder.id, step, phase, task, metric, value, n, details });
   store.addMetrics(folder.id, step, { ...metrics, "timing_s/eval": seconds });
   view.show({ type: "eval", ...result, seconds });

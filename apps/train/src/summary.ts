@@ -1,10 +1,27 @@
 // The end of a run: the summary record, and the same as a small table with one problem before and after.
-import type { EvalResult, Summary } from "./events.ts";
+import type { EvalResult, EvalSample, Summary } from "./events.ts";
 import { duration, oneLine, percent, short, table } from "./format.ts";
 
 /** The evaluation at the end of each phase, in the order of the phases (those within a phase are left out). */
 export function phaseEvals(evals: readonly EvalResult[]): EvalResult[] {
   return [...new Map(evals.map((result) => [result.phase, result])).values()];
+}
+
+/**
+ * One problem through all phases: of the few that are kept, one that the run learnt last, so that the change can be seen.
+ * None where there was no evaluation.
+ */
+export function sampleStory(phases: readonly EvalResult[]): (EvalSample & { phase: string })[] {
+  const last = phases.at(-1);
+  if (last === undefined) return [];
+  const wrongBefore = (index: number): number =>
+    last.samples[index]?.correct ? phases.filter(({ samples }) => samples[index]?.correct === false).length : -1;
+  const indices = last.samples.map((_, index) => index);
+  const chosen = indices.reduce((best, index) => (wrongBefore(index) > wrongBefore(best) ? index : best), 0);
+  return phases.flatMap(({ phase, samples }) => {
+    const sample = samples[chosen];
+    return sample === undefined ? [] : [{ phase, ...sample }];
+  });
 }
 
 /** The table that ends a run on a terminal. */
@@ -19,16 +36,13 @@ export function summaryText(summary: Summary, evals: readonly EvalResult[]): str
   ].join(", ");
   const lines = [`run ${summary.run}: ${facts}`];
   if (phases.length > 0) lines.push("", table(phaseRows(phases)));
-  const samples = phases.flatMap(({ phase, sample }) => (sample === null ? [] : [{ phase, ...sample }]));
-  const [first] = samples;
+  const story = sampleStory(phases);
+  const [first] = story;
   if (first !== undefined) {
     lines.push("", `a held-back problem: ${oneLine(first.prompt, 90)}   (answer ${first.answer})`);
-    const rows = samples.map(({ phase, response, correct }) => [
-      `  ${phase}`,
-      correct ? "right" : "wrong",
-      oneLine(response, 90),
-    ]);
-    lines.push(table(rows));
+    lines.push(
+      table(story.map((told) => [`  ${told.phase}`, told.correct ? "right" : "wrong", oneLine(told.response, 90)])),
+    );
   }
   if (summary.checkpoint !== null) lines.push("", `checkpoint ${summary.checkpoint}`);
   return lines.join("\n");

@@ -32,9 +32,16 @@ const before: EvalResult = {
   value: 0.5,
   n: 256,
   length: 12.25,
-  sample: { ...sample, response: "43", correct: false },
+  samples: [sample, { ...sample, response: "43", correct: false }],
 };
-const after: EvalResult = { ...before, phase: "rl:short", step: 160, value: 0.875, length: 30, sample };
+const after: EvalResult = {
+  ...before,
+  phase: "rl:short",
+  step: 160,
+  value: 0.875,
+  length: 30,
+  samples: [sample, sample],
+};
 const summary: Summary = {
   run: "20261121-104233-tiny",
   phases: [],

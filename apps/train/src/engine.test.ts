@@ -1,0 +1,171 @@
+// `bun run train` and `bun run generate` over the real engine: kills and resumes, wrong input, what is left behind.
+import { beforeAll, expect, test } from "bun:test";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { engineRecipe } from "./__fixtures__/engine-recipe.ts";
+import { storedMetrics } from "./__fixtures__/scripted-run.ts";
+
+type Outcome = { exitCode: number; stdout: string; stderr: string };
+
+function start(program: string, folder: string, argv: readonly string[]) {
+  const command = [process.execPath, join(import.meta.dirname, program), ...argv];
+  return Bun.spawn(command, { cwd: folder, stdout: "pipe", stderr: "pipe" });
+}
+
+async function finish(program: string, folder: string, ...argv: string[]): Promise<Outcome> {
+  const child = start(program, folder, argv);
+  const [stdout, stderr] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);
+  return { exitCode: await child.exited, stdout, stderr };
+}
+
+/** Checkpoints of the newest run in `folder`, by name. */
+function checkpointsOf(folder: string): string {
+  const id = readFileSync(join(folder, "runs", "last"), "utf8").trim();
+  return join(folder, "runs", id, "checkpoints");
+}
+
+/** Weights and optimizer state of the last step, byte for byte. */
+function lastBits(folder: string): string[] {
+  const last = join(checkpointsOf(folder), "step-12");
+  return ["model.safetensors", "optimizer.safetensors"].map((name) =>
+    new Bun.CryptoHasher("sha256").update(readFileSync(join(last, name))).digest("hex"),
+  );
+}
+
+let whole = "";
+
+beforeAll(async () => {
+  whole = engineRecipe();
+  const { exitCode, stdout, stderr } = await finish("main.ts", whole, "--config", "engine.jsonc", "--json");
+  expect([exitCode, stderr.includes("error")]).toEqual([0, false]);
+  const summary = JSON.parse(stdout.trimEnd().split("\n").at(-1) ?? "");
+  expect(summary).toMatchObject({ type: "summary", steps: 12, logprob_abs_diff_max: 0 });
+  expect(summary.checkpoint).toBe(join(checkpointsOf(whole), "step-12"));
+}, 120_000);
+
+test("every step moves the policy, and the sampler's logprobs are the trainer's", () => {
+  const { steps, evals } = storedMetrics(whole);
+  expect([steps.length, evals.length]).toEqual([12, 4]);
+  for (const { phase, metrics } of steps) {
+    expect(metrics["actor/grad_norm"]).toBeGreaterThan(0);
+    if (phase !== "sft") expect(metrics.train_rollout_logprob_abs_diff).toBe(0);
+  }
+});
+
+/** Starts the recipe in a new folder, kills it whenever `isTime` says so of its output, resumes, and compares the end. */
+async function killAndCompare(times: readonly ((output: string) => boolean)[]): Promise<void> {
+  const folder = engineRecipe();
+  let child = start("main.ts", folder, ["--config", "engine.jsonc", "--json"]);
+  let killed = 0;
+  for (const isTime of times) {
+    const decoder = new TextDecoder();
+    let seen = "";
+    for await (const piece of child.stdout) {
+      seen += decoder.decode(piece, { stream: true });
+      if (isTime(seen)) child.kill("SIGKILL");
+    }
+    await child.exited;
+    if (child.signalCode === "SIGKILL") killed++;
+    child = start("main.ts", folder, ["--resume", "last", "--json"]);
+  }
+  // A kill may come just after the end of a run this short; not every time.
+  expect(killed).toBeGreaterThanOrEqual(times.length / 3);
+  const stdout = await new Response(child.stdout).text();
+  expect(await child.exited).toBe(0);
+  expect(JSON.parse(stdout.trimEnd().split("\n").at(-1) ?? "")).toMatchObject({ type: "summary", steps: 12 });
+  expect(storedMetrics(folder)).toEqual(storedMetrics(whole));
+  expect(lastBits(folder)).toEqual(lastBits(whole));
+}
+
+test("kill -9 at steps and at borders, and resumed, gives the same bits", async () => {
+  const marks = [
+    `"step":1,`,
+    `"step":4,`,
+    `"type":"checkpoint","step":5,`,
+    `"step":7,`,
+    `"phase":"rl:long"`,
+    `"step":10,`,
+  ];
+  await killAndCompare(marks.map((mark) => (output) => output.includes(mark)));
+}, 240_000);
+
+test("kill -9 at random moments, and resumed, gives the same bits", async () => {
+  const kills = process.env.GRADUS_TEST_FULL ? 10 : 3;
+  const lengths = Array.from({ length: kills }, () => Math.floor(Math.random() * 2500));
+  await killAndCompare(lengths.map((length) => (output) => output.length > length));
+}, 480_000);
+
+test("a damaged newest checkpoint is set aside, and the run goes on from the one before", async () => {
+  const folder = engineRecipe();
+  cpSync(whole, folder, { recursive: true });
+  const checkpoints = checkpointsOf(folder);
+  truncateSync(join(checkpoints, "step-12", "model.safetensors"), 1000);
+  const { exitCode, stderr } = await finish("main.ts", folder, "--resume", "last", "--json");
+  expect(exitCode).toBe(0);
+  expect(stderr).toMatch(/step-12 is damaged .* set aside as step-12\.damaged/);
+  expect(lastBits(folder)).toEqual(lastBits(whole));
+}, 120_000);
+
+test("generate talks to the run, the same for the same seed", async () => {
+  const say = (...flags: string[]) => finish("generate.ts", whole, "last", "37+5=", "--max-tokens", "20", ...flags);
+  const [first, again, other] = await Promise.all([say(), say(), say("--seed", "2", "--json", "--n", "3")]);
+  expect([first.exitCode, first.stderr, first.stdout.endsWith("\n")]).toEqual([0, "", true]);
+  expect(again.stdout).toBe(first.stdout);
+  expect(
+    other.stdout
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line).type),
+  ).toEqual(Array(3).fill("response"));
+}, 60_000);
+
+test("wrong input is one line that names it, exit code not 0, nothing left behind", async () => {
+  const folder = engineRecipe();
+  const good = join(checkpointsOf(whole), "step-12");
+  for (const name of ["cut", "alien"]) {
+    mkdirSync(join(folder, name));
+    for (const file of ["config.json", "model.safetensors", "tokenizer.json"])
+      cpSync(join(good, file), join(folder, name, file));
+  }
+  truncateSync(join(folder, "cut", "model.safetensors"), 5000);
+  const config = JSON.parse(readFileSync(join(good, "config.json"), "utf8"));
+  writeFileSync(
+    join(folder, "alien", "config.json"),
+    JSON.stringify({ ...config, architectures: ["MambaForCausalLM"], model_type: "mamba" }),
+  );
+  writeFileSync(
+    join(folder, "rows.jsonl"),
+    '{"prompt":"11+2=","answer":"13","solution":"13"}\n{"prompt":"11+3=","solution":"14"}\n',
+  );
+  const before = readdirSync(folder).sort();
+  const cases: [string, RegExp][] = [
+    ["--model missing", /missing/],
+    ["--model cut", /cut\/model\.safetensors/],
+    ["--model alien", /MambaForCausalLM.*Qwen/],
+    ["--data rows.jsonl", /rows\.jsonl row 2: field "answer" is missing/],
+    [
+      "--rl.stages.1.maxResponseLength 64",
+      /rl\.stages\.1\.maxResponseLength \(long\): 64 tokens do not fit the policy's context of 64/,
+    ],
+    ["--rl.groupSize 1", /group of one/],
+    ["--device cuda", /cuda/],
+    ["--dtype bf16", /bf16/],
+  ];
+  await Promise.all(
+    cases.map(async ([argv, message]) => {
+      const { exitCode, stdout, stderr } = await finish(
+        "main.ts",
+        folder,
+        "--config",
+        "engine.jsonc",
+        ...argv.split(" "),
+      );
+      expect([argv, exitCode > 0, stdout]).toEqual([argv, true, ""]);
+      expect(stderr).toMatch(/^error: [^\n]+\n$/);
+      expect(stderr).toMatch(message);
+      expect(stderr).not.toMatch(/this should not happen|\.ts:\d+/);
+    }),
+  );
+  expect(readdirSync(folder).sort()).toEqual(before);
+  expect(existsSync(join(folder, "runs"))).toBe(false);
+}, 120_000);
