@@ -167,6 +167,8 @@ test("a rollout that takes too long is abandoned, and the step before it saved",
 });
 
 test("an update in flight is let finish even when the time is up", async () => {
+  const whole = scriptedRecipe();
+  await scriptedTrain(whole, start);
   const folder = scriptedRecipe();
   const interrupt = manualInterrupt();
   let steps = 0;
@@ -180,6 +182,9 @@ test("an update in flight is let finish even when the time is up", async () => {
   const counted = stopped.lines.filter((line) => line.type === "step").length;
   expect(stopped.stderr).toMatch(new RegExp(`^stopped by SIGINT after step ${counted};`));
   expect(stopped.lines.at(-1)).toMatchObject({ type: "checkpoint", step: counted });
+  expect((await scriptedTrain(folder, ["--resume", "last"])).exitCode).toBe(0);
+  expect(storedMetrics(folder)).toEqual(storedMetrics(whole));
+  expect(lastWeight(folder)).toBe(lastWeight(whole));
 });
 
 test("a checkpoint that cannot be written stops the run; the one before is still good", async () => {

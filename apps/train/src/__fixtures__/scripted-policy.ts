@@ -3,7 +3,7 @@
 import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { PromptInput, RolloutBatch, RolloutInfo } from "@gradus/rl";
+import type { PromptInput, RolloutBatch, RolloutInfo, StepMetrics } from "@gradus/rl";
 import { checkpointSteps } from "../checkpoints.ts";
 import type { PolicySource, RunPolicy } from "../run-policy.ts";
 
@@ -43,6 +43,8 @@ export function scriptedPolicies(script: Script = {}): PolicySource {
 /** A policy of one weight. The likelier a right answer is, the higher it stands; problems are sums like `3+4=`. */
 export function scriptedPolicy(start: number, { maxPositions = 1000, onMove }: Script = {}): RunPolicy {
   let weight = start;
+  // As in the engine, a checkpoint that is asked for during an update comes after it.
+  let updated: Promise<unknown> = Promise.resolve();
   const move = async (name: string): Promise<void> => onMove?.(name);
   const respond = (prompt: PromptInput, stream: string): { text: string; length: number } => {
     const [left = 0, right = 0] = String(prompt).split(/[+=]/).map(Number);
@@ -77,12 +79,17 @@ export function scriptedPolicy(start: number, { maxPositions = 1000, onMove }: S
       return scriptedBatch(rollouts, responseTokens);
     },
     batch: async ({ tokens }) => ({ tokens: tokens.length, close: () => {} }),
-    step: async (batch, { weights, learningRate }) => {
-      await move("step");
-      const gradient = weights.reduce((sum, value) => sum + Math.abs(value), 0);
-      weight += learningRate * gradient;
-      const moved = { loss: 1 / (1 + weight), gradNorm: gradient, entropy: 0.3, logprobAbsDiffMax: 0 };
-      return { ...moved, tokens: batch.tokens, trainedTokens: batch.tokens, skipped: null, seconds: 0.001 };
+    step: (batch, { weights, learningRate }) => {
+      const update = async (): Promise<StepMetrics> => {
+        await move("step");
+        const gradient = weights.reduce((sum, value) => sum + Math.abs(value), 0);
+        weight += learningRate * gradient;
+        const moved = { loss: 1 / (1 + weight), gradNorm: gradient, entropy: 0.3, logprobAbsDiffMax: 0 };
+        return { ...moved, tokens: batch.tokens, trainedTokens: batch.tokens, skipped: null, seconds: 0.001 };
+      };
+      const step = update();
+      updated = step.catch(() => {});
+      return step;
     },
     generate: async (prompts, { n, seed, purpose, signal }) => {
       signal?.throwIfAborted();
@@ -97,6 +104,7 @@ export function scriptedPolicy(start: number, { maxPositions = 1000, onMove }: S
     tokenize: async (text) => Uint32Array.from(text, (character) => character.codePointAt(0) ?? 0),
     applyChatTemplate: async (messages) => messages.map(({ content }) => content).join("\n"),
     checkpoint: async (folder, step, recipeState) => {
+      await updated;
       await move(`checkpoint ${step}`);
       const place = join(folder, `step-${step}`);
       const temporary = join(folder, `.step-${step}`);
