@@ -1,6 +1,6 @@
 //! Rearranges inputs into the order in which the micro-kernels read them. Values are only moved.
 
-use super::kernel::{Kernels, WIDTH};
+use super::kernel::{Kernels, Square, WIDTH};
 use crate::buffer::Weight;
 use crate::level::dispatch;
 use std::ops::Range;
@@ -43,26 +43,18 @@ fn interleave<const ROWS: usize>(src: &[f32], stride: usize, dst: &mut [f32]) {
     }
 }
 
-/// dst[step][lane] = W[row of step, panel · 16 + lane] for the given rows of the weight, the first a multiple of 16: one
-/// panel of the transposed weight. Lanes beyond the weight's columns are zero.
-pub(super) fn transpose_panel(
-    kernels: &Kernels,
-    weight: &Weight,
-    rows: Range<usize>,
-    panel: usize,
-    dst: &mut StepPanel,
-) {
+/// dst[step][lane] = W[row + step, panel · 16 + lane] for 16 steps from `row`, a multiple of 16: a square of the transposed
+/// weight. Rows beyond the weight's are its padding; lanes beyond its columns are zero.
+pub(super) fn transpose_square(kernels: &Kernels, weight: &Weight, row: usize, panel: usize, dst: &mut Square) {
     let (first_column, columns) = (panel * WIDTH, WIDTH.min(weight.cols() - panel * WIDTH));
-    for (row, square) in rows.step_by(WIDTH).zip(dst.as_chunks_mut::<{ WIDTH * WIDTH }>().0) {
-        let block = &weight.packed()[weight.index(row, first_column)..][..columns * WIDTH];
-        let mut padded = [0.0; WIDTH * WIDTH];
-        let block = block.first_chunk().unwrap_or_else(|| {
-            padded[..block.len()].copy_from_slice(block);
-            &padded
-        });
-        // SAFETY: the table is the one of the backend's level.
-        unsafe { (kernels.transpose)(block, square) };
-    }
+    let block = &weight.packed()[weight.index(row, first_column)..][..columns * WIDTH];
+    let mut padded = [0.0; WIDTH * WIDTH];
+    let block = block.first_chunk().unwrap_or_else(|| {
+        padded[..block.len()].copy_from_slice(block);
+        &padded
+    });
+    // SAFETY: the table is the one of the backend's level.
+    unsafe { (kernels.transpose)(block, dst) };
 }
 
 #[inline(always)]

@@ -5,7 +5,7 @@ pub(super) const STEPS: usize = 256;
 /// Rows of one pass: as many as keep their inputs of [`STEPS`] steps in a second-level cache.
 pub(super) const ROWS_IN_CACHE: usize = 192;
 /// Rows of one task at most.
-const ROWS_OF_TASK: usize = 2 * ROWS_IN_CACHE;
+const ROWS_OF_TASK: usize = 4 * ROWS_IN_CACHE;
 /// Panels of one task at most, so that many threads find something to do.
 pub(super) const PANELS_OF_TASK: usize = 8;
 /// Tasks per thread, so that a thread held up by a busy neighbour costs little.
@@ -62,7 +62,8 @@ impl Tasks {
     /// `rows` × `panels` of 16 columns, each a chain of `steps`; panels of a task are a multiple of `panels_multiple`.
     pub(super) fn new(tiles: RowTiles, panels: usize, steps: usize, panels_multiple: usize, threads: usize) -> Tasks {
         let rows = tiles.start(tiles.count);
-        let row_blocks = rows.div_ceil(ROWS_OF_TASK).max(1);
+        // Rows are cut where there are many, or where panels alone would leave threads without work.
+        let row_blocks = rows.div_ceil(ROWS_OF_TASK).max((4 * threads).div_ceil(panels.max(1)).min(tiles.count)).max(1);
         let tiles_of_task = tiles.count.div_ceil(row_blocks).max(1);
         let even = panels * row_blocks / (threads * TASKS_PER_THREAD);
         let panel_work = 16 * steps.max(1) * rows.div_ceil(row_blocks).max(ROWS_OF_MEMORY_BOUND);

@@ -2,7 +2,7 @@
 //! and with transposed panels the gradient of the input.
 
 use super::kernel::{Accumulate, Kernels, ROWS_MAX, Tile, WIDTH, panels_at_once};
-use super::pack::{StepPanel, interleave_rows, transpose_panel};
+use super::pack::{StepPanel, interleave_rows, transpose_square};
 use super::plan::{PANELS_OF_TASK, ROWS_IN_CACHE, RowTiles, STEPS, Task, Tasks};
 use crate::CpuBackend;
 use crate::buffer::Weight;
@@ -111,10 +111,14 @@ impl Product<'_> {
                     slot.write(Transposed([0.0; STEPS * WIDTH]));
                 }
                 for steps in blocks(&pass.steps, STEPS) {
-                    for (panel, slot) in task.panels.clone().zip(&mut panels) {
-                        // SAFETY: as many slots as the task has panels were written above.
-                        let transposed = unsafe { slot.assume_init_mut() };
-                        transpose_panel(&pass.kernels, weight, steps.clone(), panel, &mut transposed.0);
+                    // Row by row over all panels, because those lie side by side in memory.
+                    for row in steps.clone().step_by(WIDTH) {
+                        for (panel, slot) in task.panels.clone().zip(&mut panels) {
+                            // SAFETY: as many slots as the task has panels were written above.
+                            let transposed = unsafe { slot.assume_init_mut() };
+                            let square = &mut transposed.0.as_chunks_mut().0[(row - steps.start) / WIDTH];
+                            transpose_square(&pass.kernels, weight, row, panel, square);
+                        }
                     }
                     let first = panels.as_ptr().cast();
                     self.block(pass, &steps, task, PanelBlock { first, stride: STEPS * WIDTH });
