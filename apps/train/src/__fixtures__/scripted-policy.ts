@@ -104,6 +104,7 @@ export function scriptedPolicy(start: number, { maxPositions = 1000, onMove }: S
     tokenize: async (text) => Uint32Array.from(text, (character) => character.codePointAt(0) ?? 0),
     applyChatTemplate: async (messages) => messages.map(({ content }) => content).join("\n"),
     checkpoint: async (folder, step, recipeState) => {
+      const state = JSON.stringify(recipeState);
       await updated;
       await move(`checkpoint ${step}`);
       const place = join(folder, `step-${step}`);
@@ -111,7 +112,7 @@ export function scriptedPolicy(start: number, { maxPositions = 1000, onMove }: S
       rmSync(temporary, { recursive: true, force: true });
       mkdirSync(temporary, { recursive: true });
       writeFileSync(join(temporary, "weight"), `${weight}`);
-      writeFileSync(join(temporary, "recipe.json"), JSON.stringify(recipeState));
+      writeFileSync(join(temporary, "recipe.json"), state);
       rmSync(place, { recursive: true, force: true });
       renameSync(temporary, place);
       return place;
