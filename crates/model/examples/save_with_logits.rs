@@ -1,4 +1,5 @@
-//! Loads a Hugging Face folder, saves it again and writes the logits of one sequence beside it, for scripts/golden/check_saved.py.
+//! Loads a Hugging Face folder, saves it again and writes the logits of one sequence beside it, for
+//! scripts/golden/check_saved.py.
 //!
 //! Run: cargo run --release -p gradus-model --example save_with_logits -- FOLDER OUT
 

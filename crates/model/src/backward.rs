@@ -1,4 +1,5 @@
-//! The backward of the layers, last to first: from the gradient of the final hidden states to every parameter's gradient.
+//! The backward of the layers, last to first: from the gradient of the final hidden states to every parameter's
+//! gradient.
 //!
 //! Norm outputs and silu · up are computed again from what the forward kept, with the same ops and so the same bits.
 
@@ -17,7 +18,8 @@ struct Scratch<'a, B: Backend> {
 }
 
 impl<B: Backend> Model<B> {
-    /// Adds to `gradients`; on entry `d_x` of the buffers is the gradient of the final hidden states `[tokens, hidden]`.
+    /// Adds to `gradients`; on entry `d_x` of the buffers is the gradient of the final hidden states `[tokens,
+    /// hidden]`.
     pub(crate) fn backward_layers(
         &self,
         tokens: usize,

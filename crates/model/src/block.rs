@@ -10,7 +10,8 @@ use crate::{Model, ModelConfig, Result};
 
 /// The fused projection of one layer.
 pub(crate) struct QkvBuffers<B: Backend> {
-    /// Before the query and key norm, and that norm's 1/rms `[tokens, heads + kv_heads]`; only where the family has one.
+    /// Before the query and key norm, and that norm's 1/rms `[tokens, heads + kv_heads]`; only where the family has
+    /// one.
     pub before_norm: Option<(B::Buffer, B::Buffer)>,
     /// `[tokens, qkv_dim]`, ready for attention.
     pub qkv: B::Buffer,

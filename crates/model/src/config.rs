@@ -1,7 +1,8 @@
 //! The policy's shape, read from a Hugging Face `config.json` as transformers 4 and 5 write it.
 //!
-//! First thing read of a model folder: every size of parameters, workspaces and caches follows from it. What the engine would compute
-//! differently from transformers (another architecture, rope type or activation, an active sliding window) is refused by name.
+//! First thing read of a model folder: every size of parameters, workspaces and caches follows from it. What the engine
+//! would compute differently from transformers (another architecture, rope type or activation, an active sliding
+//! window) is refused by name.
 
 use gradus_ops::AttentionShape;
 use serde_json::{Map, Value};
@@ -134,7 +135,8 @@ impl ModelConfig {
         serde_json::to_string_pretty(&json).expect("a JSON map with string keys always serialises")
     }
 
-    /// [`ModelConfig::to_json`] with the stored dtype set to f32, which saved weights have: transformers loads in the dtype it names.
+    /// [`ModelConfig::to_json`] with the stored dtype set to f32, which saved weights have: transformers loads in the
+    /// dtype it names.
     pub(crate) fn to_json_of_f32_weights(&self) -> String {
         let mut config = self.clone();
         config.json.shift_remove("torch_dtype");

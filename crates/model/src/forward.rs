@@ -8,7 +8,8 @@ use crate::{Model, Result, TokenBatch, TrainingWorkspace};
 
 impl<B: Backend> Model<B> {
     /// Fills `workspace` with the activations of `batch`; the final normed hidden states stay there for
-    /// [`Model::score_rows`] and [`Model::loss_backward`]. Refuses ids over the vocabulary and sequences over the context length.
+    /// [`Model::score_rows`] and [`Model::loss_backward`]. Refuses ids over the vocabulary and sequences over the
+    /// context length.
     pub fn forward(&self, batch: &TokenBatch, workspace: &mut TrainingWorkspace<B>) -> Result<()> {
         batch.check(&self.config)?;
         let (tokens, sequences) = (batch.tokens.len(), batch.sequences());

@@ -1,4 +1,5 @@
-//! The head in chunks of rows: gather, logits, softmax statistics. Serves `score` and the loss alike, with the bits of the sampler.
+//! The head in chunks of rows: gather, logits, softmax statistics. Serves `score` and the loss alike, with the bits of
+//! the sampler.
 
 use gradus_ops::{Backend, LossRows};
 use gradus_tensor::DType::{F32, U32};

@@ -33,8 +33,8 @@ pub(crate) fn randomise<B: Backend>(
     Ok(())
 }
 
-/// Elements `first..first + values.len()` of a tensor, `first` a multiple of [`NORMALS`]. Each is a function of its index alone,
-/// so blocks and threads share the work freely.
+/// Elements `first..first + values.len()` of a tensor, `first` a multiple of [`NORMALS`]. Each is a function of its
+/// index alone, so blocks and threads share the work freely.
 fn fill_normal(values: &mut [f32], first: usize, deviation: f32, seed: u64, stream: u64, threads: usize) {
     let share = values.len().div_ceil(threads).next_multiple_of(NORMALS);
     std::thread::scope(|scope| {

@@ -1,7 +1,9 @@
-//! The policy network: config, weights under Hugging Face names, packed token batches, forward, backward and paged inference.
+//! The policy network: config, weights under Hugging Face names, packed token batches, forward, backward and paged
+//! inference.
 //!
-//! Stands above the op list (`ops`) and below `engine` and `train`, which meet here: one copy of the weights, one forward.
-//! Written once over the trait [`gradus_ops::Backend`]; every path calls the same ops in the same order, so equal tokens give equal bits.
+//! Stands above the op list (`ops`) and below `engine` and `train`, which meet here: one copy of the weights, one
+//! forward. Written once over the trait [`gradus_ops::Backend`]; every path calls the same ops in the same order, so
+//! equal tokens give equal bits.
 
 mod backward;
 mod batch;

@@ -1,6 +1,7 @@
 //! The one loss: −Σ weight · logprob for SFT and every policy gradient, or its clipped-ratio form.
 //!
-//! Runs between `forward` and the layers' backward, chunk by chunk, so that the logits of a whole batch never exist at once.
+//! Runs between `forward` and the layers' backward, chunk by chunk, so that the logits of a whole batch never exist at
+//! once.
 
 use gradus_ops::Backend;
 
@@ -34,8 +35,9 @@ pub struct LossSums {
 impl LossRow {
     /// The row's loss and the coefficient of −logprob in its gradient.
     ///
-    /// Without clip bounds or old logprob the loss is −w · logprob. With both it is −min(w · ratio, w · clamp(ratio)), the clipped
-    /// objective of PPO (Schulman and others, 2017, equation 7), whose gradient is w · ratio where the unclipped term is the smaller, else 0.
+    /// Without clip bounds or old logprob the loss is −w · logprob. With both it is −min(w · ratio, w · clamp(ratio)),
+    /// the clipped objective of PPO (Schulman and others, 2017, equation 7), whose gradient is w · ratio where the
+    /// unclipped term is the smaller, else 0.
     fn loss_and_coefficient(&self, logprob: f32, clip: Option<(f32, f32)>) -> (f64, f32) {
         let weight = f64::from(self.weight);
         let (Some((low, high)), Some(old)) = (clip, self.old_logprob) else {
@@ -98,7 +100,8 @@ impl<B: Backend> Model<B> {
         Ok(sums)
     }
 
-    /// Gradient of the chunk that `score_chunk` left in `head`: added to the head's weight and to the rows' hidden states.
+    /// Gradient of the chunk that `score_chunk` left in `head`: added to the head's weight and to the rows' hidden
+    /// states.
     fn head_backward(
         &self,
         coefficients: &[f32],

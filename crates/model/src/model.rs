@@ -1,4 +1,5 @@
-//! A policy in memory: config, parameters and rotary table, made of random numbers or a Hugging Face folder and saved as one.
+//! A policy in memory: config, parameters and rotary table, made of random numbers or a Hugging Face folder and saved
+//! as one.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -23,7 +24,8 @@ pub struct Model<B: Backend> {
 }
 
 impl<B: Backend> Model<B> {
-    /// Random weights: matrices and embedding normal(0, initializer_range), norms 1, biases 0; the same for a seed on every backend.
+    /// Random weights: matrices and embedding normal(0, initializer_range), norms 1, biases 0; the same for a seed on
+    /// every backend.
     pub fn random(config: ModelConfig, backend: Arc<B>, seed: u64) -> Result<Model<B>> {
         let mut model = Model::zeros(config, backend)?;
         init::randomise(&mut model.parameters, model.backend.as_ref(), model.config.initializer_range as f32, seed)?;

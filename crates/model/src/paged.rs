@@ -10,7 +10,8 @@ use crate::block::NormOutputs;
 use crate::paged_workspace::{PagedBuffers, PagedHeadBuffers};
 use crate::{Error, Model, ModelConfig, PagedWorkspace, Result};
 
-/// Keys and values of every layer, in pages of [`PAGE_TOKENS`] positions. A page number means the same page in every layer.
+/// Keys and values of every layer, in pages of [`PAGE_TOKENS`] positions. A page number means the same page in every
+/// layer.
 pub struct KvCache<B: Backend> {
     pages: usize,
     shape: KvPageShape,
@@ -102,7 +103,8 @@ impl PagedInputs {
 }
 
 impl<B: Backend> Model<B> {
-    /// Runs one step: stores the tokens' keys and values in `cache` and leaves the logits of `logit_rows` in `workspace`.
+    /// Runs one step: stores the tokens' keys and values in `cache` and leaves the logits of `logit_rows` in
+    /// `workspace`.
     pub fn forward_paged(
         &self,
         inputs: &PagedInputs,
@@ -127,7 +129,8 @@ impl<B: Backend> Model<B> {
         Ok(())
     }
 
-    /// On entry and on return the residual is `sum` plus the branch in `delta` (before layer 0: `delta` alone, the embedding).
+    /// On entry and on return the residual is `sum` plus the branch in `delta` (before layer 0: `delta` alone, the
+    /// embedding).
     fn paged_layer(
         &self,
         number: usize,

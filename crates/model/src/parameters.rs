@@ -1,6 +1,7 @@
 //! The parameters in device memory, and their way from and to files under Hugging Face names.
 //!
-//! Gradients and both moments are lists of the same layout ([`Parameters::like`]), so they are stored and read the same way.
+//! Gradients and both moments are lists of the same layout ([`Parameters::like`]), so they are stored and read the same
+//! way.
 
 use gradus_ops::Backend;
 use gradus_tensor::{Checkpoint, SafetensorsWriter, TensorSpec};
@@ -98,7 +99,8 @@ impl<B: Backend> Parameters<B> {
         Ok(())
     }
 
-    /// Sets every value from the tensors that [`Parameters::write`] or transformers wrote. Other tensors of the file are not looked at.
+    /// Sets every value from the tensors that [`Parameters::write`] or transformers wrote. Other tensors of the file
+    /// are not looked at.
     pub fn read(&mut self, backend: &B, prefix: &str, checkpoint: &Checkpoint) -> Result<()> {
         let mut values = Vec::new();
         for parameter in &mut self.list {

@@ -4,7 +4,8 @@
 
 /// The first 64 bits of BLAKE3 over the fields, each behind its length so that no two lists of fields meet.
 ///
-/// `prompt` is the prompt's id or its token ids in little-endian bytes; fields without meaning for a purpose are 0 or empty.
+/// `prompt` is the prompt's id or its token ids in little-endian bytes; fields without meaning for a purpose are 0 or
+/// empty.
 pub fn stream(purpose: &str, stage: u64, step: u64, prompt: &[u8], rollout: u64, attempt: u64) -> u64 {
     let (stage, step) = (stage.to_le_bytes(), step.to_le_bytes());
     let (rollout, attempt) = (rollout.to_le_bytes(), attempt.to_le_bytes());

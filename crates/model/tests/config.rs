@@ -32,7 +32,10 @@ fn rope_is_read_from_both_places() {
         high_frequency_factor: 4.0,
         original_positions: original,
     };
-    let llama3_fields = json!({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 32});
+    let llama3_fields = json!({
+        "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 32
+    });
     let mut llama3_parameters = llama3_fields.clone();
     llama3_parameters["rope_theta"] = json!(500_000.0);
     let cases = [

@@ -1,4 +1,5 @@
-//! The sampler's logprob is the trainer's and `score`'s, bit for bit, whatever the batch, the prefill chunks, the threads and the instruction level.
+//! The sampler's logprob is the trainer's and `score`'s, bit for bit, whatever the batch, the prefill chunks, the
+//! threads and the instruction level.
 
 use std::sync::Arc;
 
@@ -20,8 +21,9 @@ const TEMPERATURES: [f64; 5] = [0.85, 1.0, 0.6, 0.0, 1.3];
 
 fn config(architecture: &str) -> ModelConfig {
     let text = serde_json::json!({
-        "architectures": [architecture], "vocab_size": 307, "hidden_size": 72, "intermediate_size": 88, "num_hidden_layers": 3,
-        "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 128, "initializer_range": 0.15
+        "architectures": [architecture], "vocab_size": 307, "hidden_size": 72, "intermediate_size": 88,
+        "num_hidden_layers": 3, "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 16,
+        "max_position_embeddings": 128, "initializer_range": 0.15
     });
     ModelConfig::from_json(&text.to_string()).expect("a good config")
 }
@@ -201,7 +203,9 @@ fn the_entropy_at_temperature_one_is_that_of_a_score_at_one() {
     let sequences = generate(&model, &[0, 2], 64);
     let in_order: Vec<&Sequence> = sequences.iter().collect();
     let (batch, mut rows) = score_rows_of(&in_order);
-    rows.iter_mut().for_each(|row| row.inv_t = 1.0);
+    for row in &mut rows {
+        row.inv_t = 1.0;
+    }
     let mut workspace = TrainingWorkspace::new();
     model.forward(&batch, &mut workspace).expect("forward");
     let entropies: Vec<f32> =

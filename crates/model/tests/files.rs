@@ -35,7 +35,8 @@ fn saved_weights_load_as_the_same_bits() {
 
 #[test]
 fn the_saved_config_names_the_dtype_of_the_saved_weights() {
-    let text = r#"{"model_type": "llama", "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+    let text = r#"{"model_type": "llama", "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
+        "num_attention_heads": 2,
         "vocab_size": 20, "torch_dtype": "bfloat16", "note": "kept"}"#;
     let folder = tempfile::tempdir().expect("a folder");
     let config = ModelConfig::from_json(text).expect("a good config");
@@ -50,7 +51,8 @@ fn the_saved_config_names_the_dtype_of_the_saved_weights() {
 
 #[test]
 fn random_weights_follow_the_seed_and_the_config() {
-    let text = r#"{"model_type": "qwen3", "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,
+    let text = r#"{"model_type": "qwen3", "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2,
+        "num_attention_heads": 4,
         "num_key_value_heads": 2, "head_dim": 16, "vocab_size": 3001, "initializer_range": 0.05}"#;
     let of = |seed: u64, threads: usize| {
         let backend = Arc::new(CpuBackend::new(Some(threads)).expect("a backend"));

@@ -21,8 +21,8 @@ pub struct Golden {
     pub cu_seqlens: Vec<u32>,
     /// Mean of −logprob over every token that follows another of its sequence.
     pub loss: f64,
-    /// The losses before each of ten AdamW steps on that batch (learning rate 1e-3, betas 0.9 and 0.95, eps 1e-8, weight decay 0.01
-    /// but on norms and biases, gradient clipped to 1), and the norms before clipping.
+    /// The losses before each of ten AdamW steps on that batch (learning rate 1e-3, betas 0.9 and 0.95, eps 1e-8,
+    /// weight decay 0.01 but on norms and biases, gradient clipped to 1), and the norms before clipping.
     pub step_losses: Vec<f64>,
     pub step_gradient_norms: Vec<f64>,
     expected: Value,
