@@ -1,5 +1,7 @@
 //! Pins the bits of the ops that decide logprobs: whoever changes one changes the numerics contract and raises its version.
 
+#![allow(clippy::unwrap_used)] // A test may panic.
+
 mod device;
 
 use device::{floats, poisoned, read, same_everywhere, weight, words};

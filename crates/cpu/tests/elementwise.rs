@@ -1,5 +1,7 @@
 //! Rotary positions and the gated activation, against f64: forward, and backward by inversion or finite differences.
 
+#![allow(clippy::unwrap_used)] // A test may panic.
+
 mod device;
 
 use device::{differences, doubles, floats, poisoned, read, same_everywhere, weighted_sum, words};

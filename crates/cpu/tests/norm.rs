@@ -1,5 +1,7 @@
 //! RMS norm and the norm of query and key heads, against f64: forward, and backward by finite differences.
 
+#![allow(clippy::unwrap_used)] // A test may panic.
+
 mod device;
 
 use device::{differences, doubles, floats, poisoned, read, read_weight, same_everywhere, weight, weighted_sum};

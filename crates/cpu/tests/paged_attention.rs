@@ -1,5 +1,7 @@
 //! Paged attention equals packed attention bit for bit, however the sequences are cut into prefill chunks and decode steps.
 
+#![allow(clippy::unwrap_used)] // A test may panic.
+
 mod device;
 
 use device::{assert_same_bits, fastest, floats, poisoned, read, same_everywhere, words};

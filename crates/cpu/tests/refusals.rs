@@ -1,5 +1,7 @@
 //! Wrong lengths, dtypes, shapes and indices are errors that name the op, never a panic or a write out of bounds.
 
+#![allow(clippy::unwrap_used)] // A test may panic.
+
 mod device;
 
 use device::{fastest, floats, weight, words};

@@ -1,5 +1,7 @@
 //! The sampler: its distribution, its exactness at the edges, and that a draw depends on its row alone.
 
+#![allow(clippy::unwrap_used)] // A test may panic.
+
 mod device;
 
 use device::{floats, read_words, same_everywhere, words};

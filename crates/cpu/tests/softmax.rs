@@ -1,5 +1,7 @@
 //! Softmax statistics and the loss gradient, against f64.
 
+#![allow(clippy::unwrap_used)] // A test may panic.
+
 mod device;
 
 use device::{differences, doubles, floats, poisoned, read, same_everywhere, words};
