@@ -18,7 +18,11 @@ function readFlags() {
   try {
     const { values, positionals } = parseArgs({
       allowPositionals: true,
-      options: { shapes: { type: "string", default: shapes.join(",") }, json: { type: "boolean", default: false }, help: { type: "boolean", default: false } },
+      options: {
+        shapes: { type: "string", default: shapes.join(",") },
+        json: { type: "boolean", default: false },
+        help: { type: "boolean", default: false },
+      },
     });
     return { ...values, suite: positionals[0] ?? "policy" };
   } catch (error) {
@@ -32,7 +36,9 @@ if (flags.help) {
   process.exit(0);
 }
 if (!isSuite(flags.suite)) refuse(`there is no suite ${flags.suite}; the one there is: policy`);
-const chosen = flags.shapes.split(",").map((name) => (isShape(name) ? name : refuse(`--shapes ${name} is not one of ${shapes.join(", ")}`)));
+const chosen = flags.shapes
+  .split(",")
+  .map((name) => (isShape(name) ? name : refuse(`--shapes ${name} is not one of ${shapes.join(", ")}`)));
 
 /** One row, measured by a child process. */
 async function measure(shape: string, work: string): Promise<BenchRow> {
@@ -46,7 +52,10 @@ async function measure(shape: string, work: string): Promise<BenchRow> {
 }
 
 const print = (cells: readonly string[]) => {
-  if (!flags.json) console.log(cells.map((cell, index) => (index < 3 ? cell.padEnd([7, 16, 34][index] ?? 0) : cell.padStart(12))).join(" "));
+  if (!flags.json)
+    console.log(
+      cells.map((cell, index) => (index < 3 ? cell.padEnd([7, 16, 34][index] ?? 0) : cell.padStart(12))).join(" "),
+    );
 };
 
 const rows: BenchRow[] = [];
@@ -55,7 +64,15 @@ for (const shape of chosen) {
   for (const work of works) {
     const row = await measure(shape, work);
     rows.push(row);
-    print([shape, work, row.size, row.tokensPerSecond.toFixed(0), `±${(row.spread * 100).toFixed(0)}%`, row.secondsMedian.toFixed(3), row.peakMemoryGib.toFixed(2)]);
+    print([
+      shape,
+      work,
+      row.size,
+      row.tokensPerSecond.toFixed(0),
+      `±${(row.spread * 100).toFixed(0)}%`,
+      row.secondsMedian.toFixed(3),
+      row.peakMemoryGib.toFixed(2),
+    ]);
   }
 }
 const git = await runCommand(["git", "describe", "--always", "--dirty"], { cwd: root, show: false });

@@ -28,7 +28,10 @@ export const benchRow = z.strictObject({
 export type BenchRow = z.infer<typeof benchRow>;
 
 /** Sizes of each row: training sequences × length; decode batch, prompt, new tokens; RL prompts × group, prompt, response. */
-export const sizes: Record<Shape, { train: [number, number]; decode: [number, number, number]; rl: [number, number, number, number]; repeats: number }> = {
+export const sizes: Record<
+  Shape,
+  { train: [number, number]; decode: [number, number, number]; rl: [number, number, number, number]; repeats: number }
+> = {
   T: { train: [64, 128], decode: [64, 32, 128], rl: [8, 8, 32, 128], repeats: 5 },
   S: { train: [16, 256], decode: [16, 128, 64], rl: [2, 8, 128, 64], repeats: 5 },
   M: { train: [2, 512], decode: [8, 128, 16], rl: [1, 4, 64, 32], repeats: 3 },

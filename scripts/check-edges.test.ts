@@ -6,11 +6,14 @@ import { edgeViolations } from "./check-edges.ts";
 const check = (path: string, text: string) => edgeViolations([{ path, text }]);
 
 test("a crate may depend on what lies below it", () => {
-  expect(check("crates/model/Cargo.toml", "[dependencies]\ngradus-ops.workspace = true\nserde.workspace = true\n")).toEqual([]);
+  expect(
+    check("crates/model/Cargo.toml", "[dependencies]\ngradus-ops.workspace = true\nserde.workspace = true\n"),
+  ).toEqual([]);
 });
 
 test("train must not depend on engine, nor any crate but node on napi", () => {
-  const text = "[dependencies]\ngradus-engine.workspace = true\nnapi.workspace = true\n\n[dev-dependencies]\ngradus-cpu.workspace = true\n";
+  const text =
+    "[dependencies]\ngradus-engine.workspace = true\nnapi.workspace = true\n\n[dev-dependencies]\ngradus-cpu.workspace = true\n";
   expect(check("crates/train/Cargo.toml", text)).toEqual([
     "crates/train/Cargo.toml: train must not depend on gradus-engine",
     "crates/train/Cargo.toml: only node knows napi",
@@ -21,8 +24,12 @@ test("rl must not import the SDK, however the import is written", () => {
   const rule = (module: string) => [`packages/rl/src/loop.ts: rl must not import ${module}`];
   expect(check("packages/rl/src/loop.ts", 'import { Policy } from "gradus";\n')).toEqual(rule("gradus"));
   expect(check("packages/rl/src/loop.ts", 'export type { A } from "@gradus/store";\n')).toEqual(rule("@gradus/store"));
-  expect(check("packages/rl/src/loop.ts", 'import {\n  a,\n  b,\n} from "@gradus/native";\n')).toEqual(rule("@gradus/native"));
-  expect(check("packages/rl/src/loop.ts", 'const m = await import("@gradus/native");\n')).toEqual(rule("@gradus/native"));
+  expect(check("packages/rl/src/loop.ts", 'import {\n  a,\n  b,\n} from "@gradus/native";\n')).toEqual(
+    rule("@gradus/native"),
+  );
+  expect(check("packages/rl/src/loop.ts", 'const m = await import("@gradus/native");\n')).toEqual(
+    rule("@gradus/native"),
+  );
 });
 
 test("nobody reaches into a package, by name or by path", () => {

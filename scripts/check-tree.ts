@@ -23,6 +23,8 @@ export function treeViolations(readme: string, files: readonly string[]): string
   }
   return [
     ...[...present].filter((path) => !listed.has(path)).map((path) => `README.md: the tree lacks ${path}`),
-    ...[...listed].filter((path) => !present.has(path)).map((path) => `README.md: the tree names ${path}, which is not there`),
+    ...[...listed]
+      .filter((path) => !present.has(path))
+      .map((path) => `README.md: the tree names ${path}, which is not there`),
   ];
 }

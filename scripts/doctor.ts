@@ -15,7 +15,9 @@ if (unknown.length > 0) {
   process.exit(2);
 }
 if (process.argv.includes("--help")) {
-  console.log("usage: bun run doctor [--json]\nTells what this machine can do for Gradus, and what to do about what it cannot.");
+  console.log(
+    "usage: bun run doctor [--json]\nTells what this machine can do for Gradus, and what to do about what it cannot.",
+  );
   process.exit(0);
 }
 
@@ -32,19 +34,35 @@ function version(name: string, remedy: string): Finding {
 
 /** The processor and the instruction sets that the engine has, or will have, kernels for. */
 function processor(): Finding {
-  const flags = existsSync("/proc/cpuinfo") ? (/^flags\s*:(.*)$/m.exec(readFileSync("/proc/cpuinfo", "utf8"))?.[1] ?? "").split(" ") : [];
+  const flags = existsSync("/proc/cpuinfo")
+    ? (/^flags\s*:(.*)$/m.exec(readFileSync("/proc/cpuinfo", "utf8"))?.[1] ?? "").split(" ")
+    : [];
   const known = ["avx2", "fma", "avx512f", "avx512_bf16", "avx512_vnni"].filter((flag) => flags.includes(flag));
   const ok = known.includes("avx2") && known.includes("fma");
   const found = `${cpus()[0]?.model ?? "unknown"}, ${availableParallelism()} cores, ${known.join(" ") || "no AVX2"}`;
-  return ok ? { name: "processor", ok, found } : { name: "processor", ok, found, remedy: "use an x86-64 machine with AVX2 and FMA; the portable kernels are for tests and very slow" };
+  return ok
+    ? { name: "processor", ok, found }
+    : {
+        name: "processor",
+        ok,
+        found,
+        remedy: "use an x86-64 machine with AVX2 and FMA; the portable kernels are for tests and very slow",
+      };
 }
 
 /** The engine itself, by making a policy of a few hundred parameters. */
 async function engine(): Promise<Finding> {
   const config = {
     architectures: ["Qwen2ForCausalLM"],
-    hidden_size: 8, num_hidden_layers: 1, num_attention_heads: 1, num_key_value_heads: 1,
-    intermediate_size: 16, vocab_size: 16, max_position_embeddings: 32, tie_word_embeddings: true, eos_token_id: 1,
+    hidden_size: 8,
+    num_hidden_layers: 1,
+    num_attention_heads: 1,
+    num_key_value_heads: 1,
+    intermediate_size: 16,
+    vocab_size: 16,
+    max_position_embeddings: 32,
+    tie_word_embeddings: true,
+    eos_token_id: 1,
   };
   try {
     const policy = await Policy.create({ config, seed: 1 });
@@ -52,7 +70,12 @@ async function engine(): Promise<Finding> {
     await policy.close();
     return { name: "engine", ok: true, found: `${device}, kernels ${level}, ${threads} threads, f32` };
   } catch (error) {
-    return { name: "engine", ok: false, found: error instanceof Error ? error.message : String(error), remedy: "bun run setup" };
+    return {
+      name: "engine",
+      ok: false,
+      found: error instanceof Error ? error.message : String(error),
+      remedy: "bun run setup",
+    };
   }
 }
 
@@ -61,7 +84,9 @@ function disk(): Finding {
   const { bavail, bsize } = statfsSync(root);
   const gib = (bavail * bsize) / 1024 ** 3;
   const found = `${gib.toFixed(0)} GiB free`;
-  return gib >= 2 ? { name: "disk", ok: true, found } : { name: "disk", ok: false, found, remedy: "free at least 2 GiB, or put the runs elsewhere with --out" };
+  return gib >= 2
+    ? { name: "disk", ok: true, found }
+    : { name: "disk", ok: false, found, remedy: "free at least 2 GiB, or put the runs elsewhere with --out" };
 }
 
 const findings: Finding[] = [
@@ -78,7 +103,9 @@ const findings: Finding[] = [
 if (process.argv.includes("--json")) console.log(JSON.stringify({ findings }));
 else {
   for (const { name, ok, found, remedy } of findings) {
-    console.log(`${ok ? "ok  " : "FAIL"} ${name.padEnd(10)} ${found}${remedy === undefined ? "" : `\n                → ${remedy}`}`);
+    console.log(
+      `${ok ? "ok  " : "FAIL"} ${name.padEnd(10)} ${found}${remedy === undefined ? "" : `\n                → ${remedy}`}`,
+    );
   }
 }
 process.exit(findings.every(({ ok }) => ok) ? 0 : 1);

@@ -43,7 +43,8 @@ if (flags.shape === undefined || !isShapeName(flags.shape)) {
 }
 if (flags.out === undefined) refuse(`--out is missing: name the folder to write; ${usage}`);
 if (existsSync(flags.out)) refuse(`${flags.out} exists; choose a new folder or remove it`);
-if (flags.tokenizer !== undefined && !existsSync(flags.tokenizer)) refuse(`there is no tokenizer file ${flags.tokenizer}`);
+if (flags.tokenizer !== undefined && !existsSync(flags.tokenizer))
+  refuse(`there is no tokenizer file ${flags.tokenizer}`);
 if (!/^\d+$/.test(flags.seed)) refuse(`--seed ${flags.seed} is not a whole number`);
 
 // The engine reads plain tokenizer.json files; a compressed one is unpacked beside nothing of the user's.
@@ -57,11 +58,17 @@ try {
     tokenizer = unpacked;
   }
   const config = shapeConfig(flags.shape);
-  const policy = await Policy.create({ config, seed: BigInt(flags.seed), ...(tokenizer === undefined ? {} : { tokenizer }) });
+  const policy = await Policy.create({
+    config,
+    seed: BigInt(flags.seed),
+    ...(tokenizer === undefined ? {} : { tokenizer }),
+  });
   await policy.save(flags.out);
   const { parameters } = policy.info;
   await policy.close();
-  console.log(`wrote ${flags.out}: ${flags.shape}, ${(parameters / 1e6).toFixed(1)} M random parameters, seed ${flags.seed}`);
+  console.log(
+    `wrote ${flags.out}: ${flags.shape}, ${(parameters / 1e6).toFixed(1)} M random parameters, seed ${flags.seed}`,
+  );
 } catch (error) {
   if (!(error instanceof GradusError)) throw error;
   console.error(`random-model: ${error.message}`);

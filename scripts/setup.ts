@@ -95,7 +95,8 @@ async function buildEngine(): Promise<void> {
   ]);
   if (isDone("native", inputs) && existsSync(nativeLibraryPath)) return;
   if (!answers("cargo")) stop("cargo is missing: install Rust from https://rustup.rs, then run the command again");
-  if (!answers("cc")) stop("a C linker is missing: install one (Debian, Ubuntu: apt-get install g++), then run the command again");
+  if (!answers("cc"))
+    stop("a C linker is missing: install one (Debian, Ubuntu: apt-get install g++), then run the command again");
   const began = performance.now();
   say("building the native engine (about two minutes the first time, seconds after a change)");
   if (!(await buildNative())) stop("the native engine did not build (above is why)");

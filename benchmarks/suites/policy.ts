@@ -17,7 +17,11 @@ function tokenIds(count: number, vocab: number, seed: number): Uint32Array {
 }
 
 /** The work as a function of one run that gives the tokens it processed, and its size in words. */
-async function prepare(policy: Policy, shape: Shape, work: Work): Promise<{ size: string; run: () => Promise<number> }> {
+async function prepare(
+  policy: Policy,
+  shape: Shape,
+  work: Work,
+): Promise<{ size: string; run: () => Promise<number> }> {
   const vocab = policy.info.vocabSize;
   if (work === "training-step") {
     const [sequences, length] = sizes[shape].train;
@@ -56,7 +60,10 @@ async function prepare(policy: Policy, shape: Shape, work: Work): Promise<{ size
       step += 1;
       const batch = await policy.rollout(prompts, { groupSize, maxResponseLength, temperature: 1, seed: 1, step });
       // Half the rollouts are pushed up and half down, so that the step has a gradient whatever they say.
-      const weights = Float32Array.from(batch.rollouts, (_, index) => (index % 2 === 0 ? 1 : -1) / batch.responseTokens);
+      const weights = Float32Array.from(
+        batch.rollouts,
+        (_, index) => (index % 2 === 0 ? 1 : -1) / batch.responseTokens,
+      );
       await policy.step(batch, { weights, ...optimizer });
       batch.close();
       return batch.responseTokens;
