@@ -25,12 +25,16 @@ export const nativeLibraryPath = join(import.meta.dir, "gradus.linux-x64-gnu.nod
 /** The committed declarations of what the library exports; written from `nativeTypes`. */
 export const nativeTypesPath = join(import.meta.dir, "index.d.ts");
 
-/** Compiles crates/node in the release profile and installs the library; false when cargo failed (it said why). */
-export async function buildNative(): Promise<boolean> {
+/**
+ * Compiles crates/node in the release profile and installs the library; false when a program failed (it said why).
+ * `stripped` leaves out the line tables, which make three quarters of the file: what is published.
+ */
+export async function buildNative({ stripped = false } = {}): Promise<boolean> {
   if (!(await compile())) return false;
   // A copy that is renamed into place: a process that has the old library mapped keeps the old file.
   const fresh = `${nativeLibraryPath}.${process.pid}`;
   copyFileSync(join(target, "release", "libgradus_node.so"), fresh);
+  if (stripped && !(await succeeds(["strip", "--strip-debug", fresh]))) return false;
   renameSync(fresh, nativeLibraryPath);
   return true;
 }
@@ -48,20 +52,29 @@ export async function nativeTypes(): Promise<string | undefined> {
 
 async function compile(): Promise<boolean> {
   mkdirSync(join(target, "gradus-types"), { recursive: true });
-  const child = Bun.spawn(["cargo", "build", "--release", "--package", "gradus-node", "--locked"], {
+  return succeeds(["cargo", "build", "--release", "--package", "gradus-node", "--locked"], {
+    CARGO_TARGET_DIR: target,
+    NAPI_TYPE_DEF_TMP_FOLDER: join(target, "gradus-types"),
+  });
+}
+
+async function succeeds(command: string[], env: Record<string, string> = {}): Promise<boolean> {
+  // Stdout belongs to the verb that needed this build.
+  const child = Bun.spawn(command, {
     cwd: root,
     stdin: "ignore",
-    // Stdout belongs to the verb that needed this build.
     stdout: 2,
     stderr: "inherit",
-    env: { ...process.env, CARGO_TARGET_DIR: target, NAPI_TYPE_DEF_TMP_FOLDER: join(target, "gradus-types") },
+    env: { ...process.env, ...env },
   });
   return (await child.exited) === 0;
 }
 
 if (import.meta.main) {
-  const built = await buildNative();
-  const types = built ? await nativeTypes() : undefined;
-  if (types !== undefined && process.argv.includes("--types")) writeFileSync(nativeTypesPath, types);
-  process.exit(built ? 0 : 1);
+  if (!(await buildNative({ stripped: process.argv.includes("--strip") }))) process.exit(1);
+  if (process.argv.includes("--types")) {
+    const types = await nativeTypes();
+    if (types === undefined) process.exit(1);
+    writeFileSync(nativeTypesPath, types);
+  }
 }

@@ -47,7 +47,7 @@ impl NativeBatch {
             start = range.end;
             NativeRollout {
                 prompt_index: rollout.prompt_index as u32,
-                rollout_index: rollout.rollout_index as u32,
+                rollout_index: rollout.index as u32,
                 prompt_length: rollout.prompt_length as u32,
                 text: rollout.text.clone(),
                 length: rollout.length as u32,

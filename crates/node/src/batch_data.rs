@@ -30,7 +30,8 @@ pub struct RolloutColumns {
 /// One rollout beside its tokens.
 pub struct Rollout {
     pub prompt_index: usize,
-    pub rollout_index: usize,
+    /// Of the rollout in its group.
+    pub index: usize,
     /// Names the prompt in its random stream and in the record; None where the token ids do.
     pub prompt_id: Option<String>,
     pub prompt_length: usize,
@@ -111,7 +112,7 @@ pub fn check_ids(ids: &[u32], vocab_size: usize) -> Result<()> {
     match ids.iter().position(|&id| id as usize >= vocab_size) {
         None => Ok(()),
         Some(at) => Err(Fault::out_of_range(
-            ids[at],
+            &ids[at],
             format!("token id {} at position {at} lies outside of the vocabulary of {vocab_size}", ids[at]),
         )),
     }
@@ -150,7 +151,7 @@ mod tests {
     fn a_rollout_weight_covers_its_response() {
         let rollout = |length| Rollout {
             prompt_index: 0,
-            rollout_index: 0,
+            index: 0,
             prompt_id: None,
             prompt_length: 1,
             length,

@@ -135,7 +135,7 @@ impl Call {
         match self.waiting {
             Waiting::Completions(reply) => reply.send(Ok(self.responses)),
             Waiting::Rollouts(reply) => {
-                reply.send(rollout_batch(self.n, self.temperature, self.prompts, self.responses));
+                reply.send(rollout_batch(self.n, self.temperature, &self.prompts, self.responses));
             }
         }
     }
@@ -149,12 +149,7 @@ impl Call {
 }
 
 /// Packs prompts with their responses, one sequence a rollout.
-fn rollout_batch(
-    n: usize,
-    temperature: f64,
-    prompts: Vec<EncodedPrompt>,
-    responses: Vec<Response>,
-) -> Result<BatchData> {
+fn rollout_batch(n: usize, temperature: f64, prompts: &[EncodedPrompt], responses: Vec<Response>) -> Result<BatchData> {
     if responses.iter().any(|response| response.finish == Some(Finish::Abort)) {
         return Err(Fault::new("aborted", "the rollout was aborted before every response had ended"));
     }
@@ -179,7 +174,7 @@ fn rollout_batch(
         columns.entropies_raw.extend_from_slice(&response.entropies_raw);
         columns.rollouts.push(Rollout {
             prompt_index: index / n,
-            rollout_index: index % n,
+            index: index % n,
             prompt_id: prompt.id.clone(),
             prompt_length: prompt.tokens.len(),
             length: response.tokens.len(),

@@ -27,7 +27,7 @@ impl Fault {
     }
 
     /// A number or an id that lies outside of what the policy can take.
-    pub fn out_of_range(value: impl ToString, message: impl Into<String>) -> Self {
+    pub fn out_of_range(value: &impl ToString, message: impl Into<String>) -> Self {
         Self { code: "out-of-range", message: message.into(), value: Some(value.to_string()) }
     }
 

@@ -196,7 +196,7 @@ pub fn seed_of(seed: &BigInt) -> Result<u64> {
         (false, value, true) => Ok(value),
         (negative, value, _) => {
             let sign = if negative { "-" } else { "" };
-            Err(Fault::out_of_range(format!("{sign}{value}"), "seed lies outside of 0 to 2^64 - 1"))
+            Err(Fault::out_of_range(&format!("{sign}{value}"), "seed lies outside of 0 to 2^64 - 1"))
         }
     }
 }

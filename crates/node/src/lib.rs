@@ -3,6 +3,11 @@
 //! Rules (architecture.md): every export is `catch_unwind`; long work runs on the engine thread and answers through a deferred,
 //! never an `AsyncTask`; a caught panic rejects with `internal` and ends that policy alone.
 
+// In the test build napi-derive registers no exports, and all that they alone use looks dead.
+#![cfg_attr(test, allow(dead_code))]
+// napi hands arguments to exported functions by value.
+#![allow(clippy::needless_pass_by_value)]
+
 mod answer;
 mod batch;
 mod batch_data;

@@ -25,14 +25,14 @@ type EventListener = ThreadsafeFunction<Vec<NativeEvent>, (), Vec<NativeEvent>, 
     ts_args_type = "config: string, seed: bigint, tokenizer: string | null, options: NativePolicyOptions, listener: (events: Array<NativeEvent>) => void",
     ts_return_type = "Promise<NativePolicy>"
 )]
-pub fn create_policy<'env>(
-    env: &'env Env,
+pub fn create_policy(
+    env: &Env,
     config: String,
     seed: BigInt,
     tokenizer: Option<String>,
     options: NativePolicyOptions,
     listener: EventListener,
-) -> napi::Result<Object<'env>> {
+) -> napi::Result<Object<'_>> {
     let source = Source::Config { json: config, seed: seed_of(&seed)?, tokenizer: tokenizer.map(PathBuf::from) };
     open(env, source, options, listener)
 }
@@ -43,12 +43,12 @@ pub fn create_policy<'env>(
     ts_args_type = "folder: string, options: NativePolicyOptions, listener: (events: Array<NativeEvent>) => void",
     ts_return_type = "Promise<NativePolicy>"
 )]
-pub fn load_policy<'env>(
-    env: &'env Env,
+pub fn load_policy(
+    env: &Env,
     folder: String,
     options: NativePolicyOptions,
     listener: EventListener,
-) -> napi::Result<Object<'env>> {
+) -> napi::Result<Object<'_>> {
     open(env, Source::Folder(PathBuf::from(folder)), options, listener)
 }
 
@@ -58,21 +58,16 @@ pub fn load_policy<'env>(
     ts_args_type = "checkpoint: string, options: NativePolicyOptions, listener: (events: Array<NativeEvent>) => void",
     ts_return_type = "Promise<NativePolicy>"
 )]
-pub fn resume_policy<'env>(
-    env: &'env Env,
+pub fn resume_policy(
+    env: &Env,
     checkpoint: String,
     options: NativePolicyOptions,
     listener: EventListener,
-) -> napi::Result<Object<'env>> {
+) -> napi::Result<Object<'_>> {
     open(env, Source::Checkpoint(PathBuf::from(checkpoint)), options, listener)
 }
 
-fn open<'env>(
-    env: &'env Env,
-    source: Source,
-    options: NativePolicyOptions,
-    listener: EventListener,
-) -> napi::Result<Object<'env>> {
+fn open(env: &Env, source: Source, options: NativePolicyOptions, listener: EventListener) -> napi::Result<Object<'_>> {
     let placement = Placement::try_from(options)?;
     let (commands, receiver) = channel();
     let ending = Ending::default();

@@ -103,7 +103,7 @@ impl Record {
             json!({
                 "prompt": rollout.prompt_id,
                 "promptIndex": rollout.prompt_index,
-                "rolloutIndex": rollout.rollout_index,
+                "rolloutIndex": rollout.index,
                 "promptLength": rollout.prompt_length,
                 "length": rollout.length,
                 "finishReason": rollout.finish_reason,
@@ -145,9 +145,9 @@ mod tests {
 
     /// Two rollouts of the prompt [5, 6]: [7] and [8, 9].
     fn record(path: PathBuf) -> Record {
-        let rollout = |rollout_index, length| Rollout {
+        let rollout = |index, length| Rollout {
             prompt_index: 0,
-            rollout_index,
+            index,
             prompt_id: Some("sum-1".to_string()),
             prompt_length: 2,
             length,

@@ -154,7 +154,7 @@ impl<B: Backend> Worker<B> {
         let max_tokens = asked.unwrap_or_else(|| left.min(MAX_TOKENS_DEFAULT));
         if max_tokens == 0 || max_tokens > left {
             return Err(Fault::out_of_range(
-                max_tokens,
+                &max_tokens,
                 format!(
                     "prompt {index} has {prompt_length} tokens; with {max_tokens} response tokens it does not fit into the context of {context}; at most {left} are left"
                 ),
