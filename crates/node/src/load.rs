@@ -11,6 +11,7 @@ use gradus_model::{Model, ModelConfig, TrainingWorkspace};
 use gradus_ops::Backend;
 use gradus_text::Tokenizer;
 use gradus_train::{LoadedCheckpoint, Trainer, VerifiedCheckpoint, latest_good, load_checkpoint, verify_checkpoint};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -219,14 +220,15 @@ fn read_companions(folder: &Path) -> Result<Vec<(String, Vec<u8>)>> {
     Ok(files)
 }
 
-/// End tokens of the config, the tokenizer and generation_config.json, ascending.
+/// End tokens of the tokenizer, the config and generation_config.json, in this order: the first is what a sample for SFT ends in.
 fn stop_tokens(
     config: &ModelConfig,
     tokenizer: Option<&Tokenizer>,
     companion_files: &[(String, Vec<u8>)],
 ) -> Result<Vec<u32>> {
-    let mut ids = config.eos_token_ids.clone();
-    ids.extend(tokenizer.and_then(|tokenizer| tokenizer.token_to_id(tokenizer.eos_token()?)));
+    let mut ids: Vec<u32> =
+        tokenizer.and_then(|tokenizer| tokenizer.token_to_id(tokenizer.eos_token()?)).into_iter().collect();
+    ids.extend(&config.eos_token_ids);
     if let Some((name, bytes)) = companion_files.iter().find(|(name, _)| name == "generation_config.json") {
         let json: serde_json::Value = serde_json::from_slice(bytes).map_err(|error| {
             Fault::new("damaged-file", format!("{name} is not JSON ({error}); copy or download it again"))
@@ -235,8 +237,7 @@ fn stop_tokens(
         let listed = eos.as_array().map_or_else(|| std::slice::from_ref(eos), Vec::as_slice);
         ids.extend(listed.iter().filter_map(serde_json::Value::as_u64).map(|id| id as u32));
     }
-    ids.retain(|&id| (id as usize) < config.vocab_size);
-    ids.sort_unstable();
-    ids.dedup();
+    let mut seen = HashSet::new();
+    ids.retain(|&id| (id as usize) < config.vocab_size && seen.insert(id));
     Ok(ids)
 }

@@ -9,7 +9,7 @@ use crate::inputs::{Content, Prompt, Sampling};
 use crate::memory::memory_report;
 use crate::outputs::NativeEvent;
 use crate::response::Response;
-use gradus_engine::Request;
+use gradus_engine::{Request, inverse_temperature};
 use gradus_model::{Model, Score, ScoreRow, TokenBatch, TrainingWorkspace, stream};
 use gradus_ops::Backend;
 use gradus_text::Tokenizer;
@@ -97,6 +97,12 @@ impl<B: Backend> Worker<B> {
         if sampling.n == 0 || prompts.is_empty() {
             return Err(Fault::bad_input("expected at least one prompt and one response for each"));
         }
+        if !inverse_temperature(sampling.temperature).is_finite() {
+            let temperature = sampling.temperature;
+            let message = format!("temperature {temperature} is too small to divide by; use 0 for the likeliest token");
+            return Err(Fault::out_of_range(&temperature, message));
+        }
+        let stop_tokens = self.stop_tokens_with(&sampling.stop)?;
         let mut prepared = Prepared { prompts: Vec::new(), responses: Vec::new(), requests: Vec::new() };
         for (index, prompt) in prompts.into_iter().enumerate() {
             let prompt = self.encode(index, prompt)?;
@@ -113,7 +119,7 @@ impl<B: Backend> Worker<B> {
                     temperature: sampling.temperature,
                     key: sampling.seed,
                     stream,
-                    stop_tokens: self.stop_tokens.clone(),
+                    stop_tokens: stop_tokens.clone(),
                     group: Some(Generation::<B>::request_id(sampling.call, index)),
                 });
                 prepared.responses.push(Response::new(self.tokenizer.as_ref(), &sampling.stop)?);
@@ -121,6 +127,19 @@ impl<B: Backend> Worker<B> {
             prepared.prompts.push(prompt);
         }
         Ok(prepared)
+    }
+
+    /// The policy's end tokens and the special tokens among the stop strings, which no text shows.
+    fn stop_tokens_with(&self, stop: &[String]) -> Result<Vec<u32>> {
+        let mut ids = self.stop_tokens.clone();
+        if let Some(tokenizer) = &self.tokenizer {
+            for id in stop.iter().filter_map(|text| tokenizer.token_to_id(text)) {
+                if tokenizer.decode(&[id], true)?.is_empty() {
+                    ids.push(id);
+                }
+            }
+        }
+        Ok(ids)
     }
 
     fn encode(&self, index: usize, prompt: Prompt) -> Result<EncodedPrompt> {

@@ -25,6 +25,7 @@ test("options: unknown, mistyped, of the wrong kind, not in this version", async
   const hint = 'did you mean "maxTokens"';
   await refused(() => policy.generate([ids], mistyped), "bad-option", 'unknown option "maxToken"', hint);
   await refused(() => policy.generate([ids], { temperature: -1 }), "bad-option", "temperature is -1");
+  await refused(() => policy.generate([ids], { temperature: 1e-45 }), "out-of-range", "use 0 for the likeliest token");
   await refused(() => policy.generate([ids], { seed: -1 }), "bad-option", "seed is -1");
   for (const name of ["topP", "topK", "minP", "repetitionPenalty", "logitBias"]) {
     await refused(() => policy.generate([ids], { [name]: 0.9 }), "unsupported", name, "available now");

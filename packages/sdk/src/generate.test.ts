@@ -58,6 +58,15 @@ test("a stop string ends a response across token borders and is not part of the 
   expect(stopped?.tokens).toEqual(whole?.tokens.slice(0, stopped?.tokens.length) ?? new Uint32Array());
 });
 
+test("a stop string that is a special token ends a response though no text shows it", async () => {
+  const options = { n: 64, maxTokens: 100, temperature: 1 };
+  const [responses = []] = await policy.generate(["x"], { ...options, stop: ["<user>"] });
+  const ended = responses.filter(({ tokens }) => tokens.at(-1) === 257);
+  expect(ended.length).toBeGreaterThan(3);
+  expect(ended.every(({ finishReason }) => finishReason === "stop")).toBe(true);
+  expect(responses.every(({ tokens }) => !tokens.slice(0, -1).includes(257))).toBe(true);
+});
+
 test("stream pieces together are generate's text, and never end inside a character", async () => {
   for (const seed of [1, 2, 3]) {
     for (const stop of [[], ["e", "ä"]]) {
