@@ -53,7 +53,10 @@ async function train(command: RunCommand, effects: TrainEffects, began: number):
   const view = effects.openView(command.json);
   // What loading has to say waits until it succeeded: a refusal is one line.
   const held: RunEvent[] = [];
-  let show = (event: RunEvent): void => void held.push(event);
+  let show = (event: RunEvent): void => {
+    // Phases that read the same file would say the same of it.
+    if (!held.some((earlier) => Bun.deepEquals(earlier, event))) held.push(event);
+  };
   try {
     const prepared = await prepareRun({
       run,
