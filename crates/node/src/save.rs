@@ -3,7 +3,8 @@
 use crate::fault::{Fault, Result};
 use gradus_model::Model;
 use gradus_ops::Backend;
-use gradus_tensor::{sync_folder, write_file};
+use gradus_tensor::{file_bytes, free_bytes, sync_folder, write_file};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,11 @@ pub fn save_folder<B: Backend>(model: &Model<B>, files: &[(String, Vec<u8>)], fo
     let folder = absolute(folder)?;
     let parent = folder.parent().unwrap_or(&folder);
     fs::create_dir_all(parent).map_err(|error| io_fault("create", parent, &error))?;
+    let needed = needed_bytes(model, files);
+    let free = free_bytes(parent)?;
+    if needed > free {
+        return Err(gradus_tensor::Error::DiskFull { path: folder, needed, free }.into());
+    }
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
     let staged = Staged { path: parent.join(format!(".{name}.tmp-{}", std::process::id())) };
     let replaced = Staged { path: parent.join(format!(".{name}.old-{}", std::process::id())) };
@@ -39,6 +45,12 @@ pub fn save_folder<B: Backend>(model: &Model<B>, files: &[(String, Vec<u8>)], fo
     }
     sync_folder(parent)?;
     Ok(())
+}
+
+/// Bytes of the weights and of the other files; config.json is small beside them.
+fn needed_bytes<B: Backend>(model: &Model<B>, files: &[(String, Vec<u8>)]) -> u64 {
+    let weights = file_bytes(&model.parameters.tensor_specs(""), &BTreeMap::new());
+    weights + files.iter().map(|(_, bytes)| bytes.len() as u64).sum::<u64>()
 }
 
 /// A folder that must be gone in the end: one being filled, or one that was replaced.
