@@ -1,6 +1,6 @@
 // The npm packages as a user gets them: packed, installed in an empty folder elsewhere, running the README's example under Bun and Node.
-import { beforeAll, expect, test } from "bun:test";
-import { mkdtempSync, readdirSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 
@@ -35,6 +35,8 @@ beforeAll(async () => {
   await run(["npm", "install", "--offline", "--no-audit", "--no-fund", ...tarballs.map((name) => `./${name}`)], folder);
   writeFileSync(join(folder, "example.mjs"), example());
 }, 120_000);
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 for (const runtime of [process.execPath, "node"]) {
   test(`the README's example runs under ${runtime === "node" ? "Node" : "Bun"}`, async () => {

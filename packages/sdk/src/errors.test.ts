@@ -2,7 +2,14 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { cpSync, mkdirSync, readdirSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { failure, temporaryFolder, tinyConfig, tinyPolicy, tokenizerFolder } from "./__fixtures__/tiny-policy.ts";
+import {
+  failure,
+  removeTemporaryFolders,
+  temporaryFolder,
+  tinyConfig,
+  tinyPolicy,
+  tokenizerFolder,
+} from "./__fixtures__/tiny-policy.ts";
 import { Policy } from "./index.ts";
 
 const ids = Uint32Array.of(1, 2, 3);
@@ -11,6 +18,7 @@ beforeAll(async () => {
   policy = await tinyPolicy();
 });
 afterAll(() => policy.close());
+afterAll(removeTemporaryFolders);
 
 /** Checks code and message; every message is one line. */
 async function refused(call: () => unknown, code: string, ...parts: string[]): Promise<void> {

@@ -1,7 +1,13 @@
 // The promise of the numerics contract, seen from the API: the sampler's logprob is the scorer's and the trainer's, bit for bit.
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { join } from "node:path";
-import { temporaryFolder, tinyConfig, tinyPolicy, tokenizerFolder } from "./__fixtures__/tiny-policy.ts";
+import {
+  removeTemporaryFolders,
+  temporaryFolder,
+  tinyConfig,
+  tinyPolicy,
+  tokenizerFolder,
+} from "./__fixtures__/tiny-policy.ts";
 import { type Completion, Policy } from "./index.ts";
 
 let policy: Policy;
@@ -9,6 +15,7 @@ beforeAll(async () => {
   policy = await tinyPolicy();
 });
 afterAll(() => policy.close());
+afterAll(removeTemporaryFolders);
 
 // Of different lengths, so that batches mix prefill chunks and pages.
 const prompts = [3, 1, 40, 17].map((length, index) =>

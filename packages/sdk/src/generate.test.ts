@@ -1,5 +1,12 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { endToken, failure, tinyConfig, tinyPolicy, tokenizerFolder } from "./__fixtures__/tiny-policy.ts";
+import {
+  endToken,
+  failure,
+  removeTemporaryFolders,
+  tinyConfig,
+  tinyPolicy,
+  tokenizerFolder,
+} from "./__fixtures__/tiny-policy.ts";
 import type { Policy, Progress } from "./index.ts";
 
 let policy: Policy;
@@ -7,6 +14,7 @@ beforeAll(async () => {
   policy = await tinyPolicy({ tokenizer: tokenizerFolder() });
 });
 afterAll(() => policy.close());
+afterAll(removeTemporaryFolders);
 
 test("n responses a prompt; equal seeds give equal responses, other seeds others", async () => {
   const options = { n: 3, maxTokens: 12, temperature: 1, seed: 7 };

@@ -1,6 +1,6 @@
 // grpo, sft and evaluate as a user meets them: options in, records out.
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { endToken, failure, tinyPolicy, tokenizerFolder } from "./__fixtures__/tiny-policy.ts";
+import { endToken, failure, removeTemporaryFolders, tinyPolicy, tokenizerFolder } from "./__fixtures__/tiny-policy.ts";
 import { evaluate, grpo, type Policy, type StepRecord, sft } from "./index.ts";
 
 let policy: Policy;
@@ -8,6 +8,7 @@ beforeAll(async () => {
   policy = await tinyPolicy({ tokenizer: tokenizerFolder() });
 });
 afterAll(() => policy.close());
+afterAll(removeTemporaryFolders);
 
 async function recordsOf(run: AsyncGenerator<StepRecord, unknown>): Promise<StepRecord[]> {
   const records: StepRecord[] = [];

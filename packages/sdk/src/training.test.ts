@@ -1,7 +1,14 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { failure, temporaryFolder, tinyConfig, tinyPolicy, tokenizerFolder } from "./__fixtures__/tiny-policy.ts";
+import {
+  failure,
+  removeTemporaryFolders,
+  temporaryFolder,
+  tinyConfig,
+  tinyPolicy,
+  tokenizerFolder,
+} from "./__fixtures__/tiny-policy.ts";
 import { latestCheckpoint, Policy, pruneCheckpoints, type RolloutBatch } from "./index.ts";
 
 const rollout = { groupSize: 3, maxResponseLength: 12, temperature: 0.9, seed: 4, step: 1 };
@@ -13,6 +20,7 @@ beforeAll(async () => {
   policy = await tinyPolicy({ tokenizer: tokenizerFolder() });
 });
 afterAll(() => policy.close());
+afterAll(removeTemporaryFolders);
 
 const scoreOf = async (scored: Policy) => [...((await scored.score([sequence]))[0]?.logprobs ?? [])];
 const signs = (batch: RolloutBatch, size: number) =>

@@ -1,5 +1,5 @@
 // Tiny policies for tests: random weights, and a tokenizer whose tokens are single bytes, so that UTF-8 is cut between tokens.
-import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type CreateOptions, Policy } from "../index.ts";
@@ -22,8 +22,18 @@ export const tinyConfig = {
   eos_token_id: endToken,
 };
 
+const folders: string[] = [];
+
+/** For `afterAll`, which runs also when a test has failed. */
+export function removeTemporaryFolders(): void {
+  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
+}
+
+/** An empty folder; the test file that asks for it also calls `removeTemporaryFolders` in the end. */
 export function temporaryFolder(): string {
-  return mkdtempSync(join(tmpdir(), "gradus-sdk-"));
+  const folder = mkdtempSync(join(tmpdir(), "gradus-sdk-"));
+  folders.push(folder);
+  return folder;
 }
 
 /** A folder with a byte tokenizer and a chat template. */
