@@ -33,7 +33,7 @@ mod topology;
 pub use buffer::{Buffer, Weight};
 pub use level::Level;
 
-use gradus_ops::{Error, Result};
+use gradus_ops::{Error, KEY_BLOCK, KEY_SPLIT, Result};
 use pool::Pool;
 use scratch::Scratch;
 use std::sync::Mutex;
@@ -44,6 +44,8 @@ pub struct CpuBackend {
     pub(crate) pool: Pool,
     /// Held by one op at a time: its tasks have all threads anyway.
     pub(crate) scratch: Mutex<Scratch>,
+    /// Keys in one split of paged attention: KEY_SPLIT, but for a planted fault.
+    pub(crate) decode_split: usize,
 }
 
 impl CpuBackend {
@@ -65,6 +67,13 @@ impl CpuBackend {
             op: "cpu",
             reason: format!("cannot start {threads} threads ({error}); ask for fewer"),
         })?;
-        Ok(CpuBackend { level, pool, scratch: Mutex::new(Scratch::new()?) })
+        Ok(CpuBackend { level, pool, scratch: Mutex::new(Scratch::new()?), decode_split: KEY_SPLIT })
+    }
+
+    /// Test hook: generation, and it alone, splits attention after one block of keys, against the contract. A logprob difference
+    /// of 0 between sampler and trainer proves something only if a fault like this makes it non-zero.
+    #[must_use]
+    pub fn plant_decode_split(self) -> CpuBackend {
+        CpuBackend { decode_split: KEY_BLOCK, ..self }
     }
 }

@@ -7,6 +7,7 @@
 mod fixture;
 
 use fixture::{Outcome, VOCAB, alone, generate, model, requests, score};
+use gradus_cpu::CpuBackend;
 use gradus_engine::{EngineOptions, PlantedFault, Request};
 use std::collections::BTreeMap;
 
@@ -117,4 +118,19 @@ fn a_planted_fault_is_seen() {
         score(&model, request, outcome) != outcome.scores()
     };
     assert!(requests.iter().filter(differs).count() > 0, "an ulp in 1/T went unseen");
+}
+
+#[test]
+fn another_order_of_attention_in_decode_is_seen() {
+    let backend = CpuBackend::new(Some(2)).unwrap().plant_decode_split();
+    let model = fixture::model_on(backend, ARCHITECTURES[0], 1);
+    let requests = requests(32);
+    let outcomes = generate(&model, &requests, PLENTY);
+    for request in &requests {
+        let outcome = &outcomes[&request.id];
+        // One block of keys is one split either way; only longer sequences can tell.
+        let is_long = request.prompt.len() + outcome.tokens.len() > gradus_ops::KEY_BLOCK + 2;
+        let differs = score(&model, request, outcome) != outcome.scores();
+        assert_eq!(differs, is_long, "request {} of {} prompt tokens", request.id, request.prompt.len());
+    }
 }

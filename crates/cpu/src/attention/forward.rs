@@ -9,7 +9,7 @@ use super::state::States;
 use super::{group_size, tokens_of_task};
 use crate::level::{Level, dispatch};
 use crate::pool::{DisjointMut, Pool};
-use gradus_ops::{AttentionShape, KEY_BLOCK, KEY_SPLIT, PAGE_TOKENS};
+use gradus_ops::{AttentionShape, KEY_BLOCK, PAGE_TOKENS};
 use std::cmp::Reverse;
 use std::mem::swap;
 
@@ -33,6 +33,8 @@ pub(super) struct Attention<'a> {
     pub(super) table: &'a [u32],
     pub(super) k_pages: &'a [f32],
     pub(super) v_pages: &'a [f32],
+    /// Keys in one split: KEY_SPLIT, but for a planted fault.
+    pub(super) split: usize,
 }
 
 /// Where the results go: out [tokens, q_dim], and lse [tokens, heads] where the backward needs it.
@@ -74,7 +76,7 @@ dispatch! {
 
 #[inline(always)]
 fn attend_body(attention: Attention, run: &Run, kv_head: usize, results: Results) {
-    let Attention { shape, qkv, positions, table, k_pages, v_pages } = attention;
+    let Attention { shape, qkv, positions, table, k_pages, v_pages, split: split_keys } = attention;
     let (group, head_dim) = (group_size(shape), shape.head_dim);
     let (rows, width) = (run.tokens * group, group * head_dim);
     let mut queries = vec![0.0; rows * head_dim];
@@ -86,9 +88,9 @@ fn attend_body(attention: Attention, run: &Run, kv_head: usize, results: Results
     let view = PageView { shape, kv_head, table: &table[run.table..], k_pages, v_pages };
     let (mut states, mut split) = (States::new(rows, head_dim), States::new(rows, head_dim));
     let mut scores = vec![0.0; rows * KEY_BLOCK];
-    for split_start in (0..keys_max).step_by(KEY_SPLIT) {
+    for split_start in (0..keys_max).step_by(split_keys) {
         split.clear();
-        for start in (split_start..keys_max.min(split_start + KEY_SPLIT)).step_by(KEY_BLOCK) {
+        for start in (split_start..keys_max.min(split_start + split_keys)).step_by(KEY_BLOCK) {
             attend_block(view, &queries, &keys, start, &mut scores, &mut split);
         }
         if split_start == 0 {

@@ -6,7 +6,7 @@ use super::{check_heads, sequence_ranges};
 use crate::CpuBackend;
 use crate::buffer::Buffer;
 use crate::pool::{DisjointMut, Pool};
-use gradus_ops::{AttentionShape, PAGE_TOKENS, Result};
+use gradus_ops::{AttentionShape, KEY_SPLIT, PAGE_TOKENS, Result};
 use std::ops::Range;
 
 /// See [`gradus_ops::Backend::attention`].
@@ -34,8 +34,15 @@ pub(crate) fn attention(
     }
     let table: Vec<u32> = (0..pages.len() as u32).collect();
     let (k_pages, v_pages) = fill_pages(&backend.pool, shape, qkv, &pages);
-    let attention =
-        Attention { shape, qkv, positions: &positions, table: &table, k_pages: &k_pages, v_pages: &v_pages };
+    let attention = Attention {
+        shape,
+        qkv,
+        positions: &positions,
+        table: &table,
+        k_pages: &k_pages,
+        v_pages: &v_pages,
+        split: KEY_SPLIT,
+    };
     attend_runs(&backend.pool, backend.level, attention, runs, Results { out: &out, lse: Some(&lse) });
     Ok(())
 }

@@ -41,7 +41,8 @@ pub(crate) fn paged_attention(
         push_runs(&mut runs, heads, token, same.len(), same[0] as usize * pages_max);
         token += same.len();
     }
-    let attention = Attention { shape: heads, qkv, positions, table, k_pages, v_pages };
+    let split = backend.decode_split;
+    let attention = Attention { shape: heads, qkv, positions, table, k_pages, v_pages, split };
     attend_runs(&backend.pool, backend.level, attention, runs, Results { out: &out, lse: None });
     Ok(())
 }
