@@ -90,14 +90,14 @@ impl Factors {
         if step == 0 {
             return Err(invalid("step is 0, but updates are counted from 1".into()));
         }
-        let power = |beta: f32| f64::from(beta).powf(step as f64);
+        let power = |beta: f64| beta.powf(step as f64);
         let learning_rate = f64::from(learning_rate);
         Ok(Factors {
             gradient_scale,
             decay: (1.0 - learning_rate * f64::from(weight_decay)) as f32,
-            rate1: (1.0 - f64::from(beta1)) as f32,
-            beta2,
-            rate2: (1.0 - f64::from(beta2)) as f32,
+            rate1: (1.0 - beta1) as f32,
+            beta2: beta2 as f32,
+            rate2: (1.0 - beta2) as f32,
             correction2_root: (1.0 - power(beta2)).sqrt() as f32,
             eps,
             negative_step: (-learning_rate / (1.0 - power(beta1))) as f32,

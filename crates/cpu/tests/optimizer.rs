@@ -52,7 +52,7 @@ fn gradient(step: u64, steps: u64, len: usize) -> Vec<f32> {
 fn adamw_agrees_with_f64() {
     let backend = CpuBackend::with_level(fastest(), Some(2)).unwrap();
     let AdamW { learning_rate, beta1, beta2, eps, weight_decay, gradient_scale, .. } = OPTIONS;
-    let [lr, beta1, beta2, eps, decay] = [learning_rate, beta1, beta2, eps, weight_decay].map(f64::from);
+    let [lr, eps, decay] = [learning_rate, eps, weight_decay].map(f64::from);
     for shape in SHAPES {
         let (len, steps) = (shape.0 * shape.1, 4);
         let mut expected: Vec<[f64; 3]> = uniform(1, len).into_iter().map(|p| [f64::from(p), 0.0, 0.0]).collect();
@@ -86,6 +86,16 @@ fn adamw_gives_equal_bits_on_every_level_and_thread_count() {
             assert!((1..=4).all(|threads| bits(level, threads) == expected), "{shape:?} at level {}", level.name());
         }
     }
+}
+
+#[test]
+fn one_minus_beta_is_rounded_once() {
+    let backend = CpuBackend::with_level(fastest(), Some(1)).unwrap();
+    let [mut p, mut m, mut v] = [1.0, 0.0, 0.0].map(|value| weight(&backend, (1, 1), &[value]));
+    let options = AdamW { beta1: 0.99, beta2: 0.999, gradient_scale: 1.0, ..OPTIONS };
+    backend.adamw(&mut p, &weight(&backend, (1, 1), &[1.0]), &mut m, &mut v, &options).unwrap();
+    let moments = [row_major(&backend, &m), row_major(&backend, &v)];
+    assert_eq!(moments, [[(1.0 - 0.99_f64) as f32], [(1.0 - 0.999_f64) as f32]]);
 }
 
 #[test]

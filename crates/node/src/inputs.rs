@@ -164,7 +164,7 @@ impl From<NativeStepOptions> for StepOptions {
     fn from(options: NativeStepOptions) -> Self {
         StepOptions {
             learning_rate: options.learning_rate as f32,
-            betas: (options.beta1 as f32, options.beta2 as f32),
+            betas: (options.beta1, options.beta2),
             eps: options.epsilon as f32,
             weight_decay: options.weight_decay as f32,
             max_grad_norm: options.max_grad_norm.map(|norm| norm as f32),

@@ -6,7 +6,8 @@ use crate::{Error, Result};
 #[derive(Clone, Copy, Debug)]
 pub struct StepOptions {
     pub learning_rate: f32,
-    pub betas: (f32, f32),
+    /// f64, because 1 − 0.999 in f32 is off by a factor of 1 + 1.3e-5.
+    pub betas: (f64, f64),
     pub eps: f32,
     /// Decoupled; not applied to norms and biases.
     pub weight_decay: f32,
@@ -21,7 +22,7 @@ pub struct StepOptions {
 impl StepOptions {
     pub(crate) fn check(&self) -> Result<()> {
         let not_negative = |value: f32| value.is_finite() && value >= 0.0;
-        let beta = |value: f32| (0.0..1.0).contains(&value);
+        let beta = |value: f64| (0.0..1.0).contains(&value);
         let refuse = |name, value: String, expected| Err(Error::Option { name, value, expected });
         if !not_negative(self.learning_rate) {
             return refuse("learning_rate", self.learning_rate.to_string(), "a number of at least 0");
