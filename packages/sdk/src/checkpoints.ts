@@ -2,18 +2,24 @@
 import { latestCheckpoint as nativeLatest, pruneCheckpointsOf } from "@gradus/native";
 import { fromNative } from "./gradus-error.ts";
 
-/** A whole checkpoint; `warnings` names each damaged one that was set aside to find it. */
-export type LatestCheckpoint = { readonly folder: string; readonly step: number; readonly warnings: readonly string[] };
+/** The newest whole checkpoint, or nulls where there is none; `warnings` names each damaged one that was set aside. */
+export type LatestCheckpoint = { readonly warnings: readonly string[] } & (
+  | { readonly folder: string; readonly step: number }
+  | { readonly folder: null; readonly step: null }
+);
 
 /**
- * The newest checkpoint of `folder` whose every file is as its manifest says, or null. Damaged newer ones are renamed.
+ * The newest checkpoint of `folder` whose every file is as its manifest says. Damaged newer ones are renamed.
  *
  * @example
- * const latest = await latestCheckpoint("runs/a/checkpoints");
+ * const { folder, warnings } = await latestCheckpoint("runs/a/checkpoints");
+ * if (folder !== null) await Policy.resume(folder);
  */
-export async function latestCheckpoint(folder: string): Promise<LatestCheckpoint | null> {
+export async function latestCheckpoint(folder: string): Promise<LatestCheckpoint> {
   const { folder: found, step, warnings } = await fromNative(() => nativeLatest(folder));
-  return found === undefined || step === undefined ? null : { folder: found, step, warnings };
+  return found === undefined || step === undefined
+    ? { folder: null, step: null, warnings }
+    : { folder: found, step, warnings };
 }
 
 /**

@@ -171,9 +171,18 @@ test("a resumed policy goes on to the same bits; damage is found", async () => {
   await older.checkpoint(folder, 3, null);
   expect(await pruneCheckpoints(folder, { keepLast: 1 })).toEqual([1]);
   rmSync(join(folder, "step-3"), { recursive: true });
-  expect(await latestCheckpoint(folder)).toBeNull();
+  expect(await latestCheckpoint(folder)).toEqual({ folder: null, step: null, warnings: [] });
   expect((await failure(() => Policy.resume(folder))).code).toBe("not-found");
   for (const opened of [own, resumed, older]) await opened.close();
+});
+
+test("a folder without any whole checkpoint tells which damaged ones were set aside", async () => {
+  const folder = join(temporaryFolder(), "checkpoints");
+  await policy.checkpoint(folder, 1, null);
+  truncateSync(join(folder, "step-1", "model.safetensors"), 100);
+  const { warnings, ...latest } = await latestCheckpoint(folder);
+  expect(latest).toEqual({ folder: null, step: null });
+  expect(warnings).toEqual([expect.stringContaining("step-1 is damaged")]);
 });
 
 test("save writes a Hugging Face folder, replaces a model and nothing else", async () => {
