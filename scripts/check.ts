@@ -1,6 +1,7 @@
 // `bun run check`: format, lint, types, import edges, generated files, the README's tree. Every finding names its remedy.
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { argumentsOf } from "./arguments.ts";
 import { edgeViolations } from "./check-edges.ts";
 import { treeViolations } from "./check-tree.ts";
 import { staleGeneratedFiles } from "./gen.ts";
@@ -71,4 +72,10 @@ export async function runChecks(): Promise<{ passed: number; failed: number }> {
   return { passed: checks.length - failed, failed };
 }
 
-if (import.meta.main) process.exit((await runChecks()).failed === 0 ? 0 : 1);
+if (import.meta.main) {
+  argumentsOf(
+    "check",
+    "usage: bun run check\nFormat, lint, types, import edges, generated files, the README's tree, clippy.",
+  );
+  process.exit((await runChecks()).failed === 0 ? 0 : 1);
+}

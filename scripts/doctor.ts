@@ -3,33 +3,28 @@ import { existsSync, readFileSync, statfsSync } from "node:fs";
 import { availableParallelism, cpus, totalmem } from "node:os";
 import { join } from "node:path";
 import { Policy } from "../packages/sdk/src/index.ts";
+import { argumentsOf } from "./arguments.ts";
 
 const root = join(import.meta.dir, "..");
 
 /** One thing looked at. `remedy` says what to do where `ok` is false. */
 type Finding = { name: string; ok: boolean; found: string; remedy?: string };
 
-const unknown = process.argv.slice(2).filter((argument) => argument !== "--json" && argument !== "--help");
-if (unknown.length > 0) {
-  console.error(`doctor: unknown argument ${unknown[0]}; there are --json and --help`);
-  process.exit(2);
-}
-if (process.argv.includes("--help")) {
-  console.log(
-    "usage: bun run doctor [--json]\nTells what this machine can do for Gradus, and what to do about what it cannot.",
-  );
-  process.exit(0);
-}
+const given = argumentsOf(
+  "doctor",
+  "usage: bun run doctor [--json]\nTells what this machine can do for Gradus, and what to do about what it cannot.",
+  ["--json"],
+);
 
 /** What a program prints as its version. */
-function version(name: string, remedy: string): Finding {
+function version(name: string, remedy: string, isNeeded = true): Finding {
   try {
     const child = Bun.spawnSync([name, "--version"], { stdout: "pipe", stderr: "ignore" });
     if (child.exitCode === 0) return { name, ok: true, found: child.stdout.toString().trim().split("\n")[0] ?? "" };
   } catch {
     // A program that is not there cannot be started: that is the finding.
   }
-  return { name, ok: false, found: "missing", remedy };
+  return isNeeded ? { name, ok: false, found: "missing", remedy } : { name, ok: true, found: `missing, ${remedy}` };
 }
 
 /** The processor and the instruction sets that the engine has, or will have, kernels for. */
@@ -96,11 +91,11 @@ const findings: Finding[] = [
   version("bun", "npx -y bun@1.4.5 run doctor"),
   version("cargo", "install Rust from https://rustup.rs"),
   version("cc", "install a C compiler (Debian, Ubuntu: apt-get install g++)"),
-  version("python3", "install Python 3 (needed for code rewards only)"),
+  version("python3", "not needed yet: code rewards will run it", false),
   await engine(),
   { name: "gpu", ok: true, found: "not used: this version computes on the CPU" },
 ];
-if (process.argv.includes("--json")) console.log(JSON.stringify({ findings }));
+if (given.includes("--json")) console.log(JSON.stringify({ findings }));
 else {
   for (const { name, ok, found, remedy } of findings) {
     console.log(

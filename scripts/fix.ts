@@ -1,7 +1,9 @@
 // `bun run fix`: formats everything and mends what the linters can mend by themselves.
 import { join } from "node:path";
+import { argumentsOf } from "./arguments.ts";
 import { runCommand } from "./run-command.ts";
 
+argumentsOf("fix", "usage: bun run fix\nFormats everything and mends what the linters can mend by themselves.");
 const root = join(import.meta.dir, "..");
 const biome = join(root, "node_modules", ".bin", "biome");
 

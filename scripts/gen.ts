@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "
 import { dirname, join } from "node:path";
 import { jsonSchemaText } from "../packages/config/src/index.ts";
 import { nativeTypes, nativeTypesPath } from "../packages/native/build.ts";
+import { argumentsOf } from "./arguments.ts";
 
 const root = join(import.meta.dir, "..");
 
@@ -26,6 +27,7 @@ export async function staleGeneratedFiles(): Promise<string[]> {
 }
 
 if (import.meta.main) {
+  argumentsOf("gen", "usage: bun run gen\nWrites the generated files that are committed.");
   for (const { path, text } of generated) {
     const expected = await text();
     if (expected === undefined) process.exit(1);

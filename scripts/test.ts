@@ -1,17 +1,18 @@
 // `bun run test`: checks, Rust tests, TypeScript tests. Everything runs even when something fails; the last line sums it up.
 // `--full` adds more seeds, ten kills and large shapes (tests read GRADUS_TEST_FULL).
 import { join } from "node:path";
+import { argumentsOf } from "./arguments.ts";
 import { runChecks } from "./check.ts";
 import { runCommand } from "./run-command.ts";
 import { countBunTests, countCargoTests, type Tally } from "./tally.ts";
 
 const root = join(import.meta.dir, "..");
-const unknown = process.argv.slice(2).filter((argument) => argument !== "--full");
-if (unknown.length > 0) {
-  console.error(`test: unknown argument ${unknown[0]}; the only one is --full`);
-  process.exit(2);
-}
-const env = { GRADUS_TEST_FULL: process.argv.includes("--full") ? "1" : "" };
+const given = argumentsOf(
+  "test",
+  "usage: bun run test [--full]\nRuns every check and test; --full adds seeds, kills and large shapes. The last line is `N passed, N failed`.",
+  ["--full"],
+);
+const env = { GRADUS_TEST_FULL: given.includes("--full") ? "1" : "" };
 
 /** Runs one suite; a suite that failed without a failed test (a compile error, a crash) counts as one failure. */
 async function suite(title: string, command: readonly string[], count: (output: string) => Tally): Promise<Tally> {
