@@ -88,7 +88,7 @@ const findings: Finding[] = [
   processor(),
   { name: "memory", ok: true, found: `${(totalmem() / 1024 ** 3).toFixed(0)} GiB` },
   disk(),
-  version("bun", "npx -y bun@1.4.5 run doctor"),
+  { name: "bun", ok: true, found: Bun.version },
   version("cargo", "install Rust from https://rustup.rs"),
   version("cc", "install a C compiler (Debian, Ubuntu: apt-get install g++)"),
   version("python3", "not needed yet: code rewards will run it", false),

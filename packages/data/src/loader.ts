@@ -1,11 +1,9 @@
-// The seeded, resumable loader: items by cursor, shuffled anew each epoch. A pure function of (seed, stage, cursor).
+// The seeded, resumable loader: items by cursor, shuffled anew each epoch. A pure function of (seed, purpose, stage, cursor).
 import { DataError } from "./data-error.ts";
-import { shuffle } from "./shuffle.ts";
+import { type ShuffleOwner, shuffle } from "./shuffle.ts";
 
-export type LoaderOptions = {
+export type LoaderOptions = ShuffleOwner & {
   readonly seed: bigint | number;
-  /** Stages of a run that share a data set see it in different orders. */
-  readonly stage?: number;
   /** The sequence ends after so many epochs, also a share of one; without it, it never ends. */
   readonly epochs?: number;
 };
@@ -22,7 +20,7 @@ export function createLoader<T>(items: readonly T[], options: LoaderOptions): Lo
   if (items.length === 0) throw new DataError("empty", "the data set has no rows; give a file with at least one");
   let held: { epoch: number; order: Uint32Array } = { epoch: -1, order: new Uint32Array() };
   const orderOf = (epoch: number) => {
-    if (held.epoch !== epoch) held = { epoch, order: shuffle(options.seed, epoch, items.length, options.stage) };
+    if (held.epoch !== epoch) held = { epoch, order: shuffle(options.seed, epoch, items.length, options) };
     return held.order;
   };
   const end = options.epochs === undefined ? Number.POSITIVE_INFINITY : Math.ceil(options.epochs * items.length);

@@ -71,7 +71,7 @@ export function sftBatches(
   samples: readonly TokenizedSample[],
   { batchSize, ...order }: SftBatchOptions,
 ): { take(cursor: number): (PackedBatch & { epoch: number; nextCursor: number }) | undefined } {
-  const loader = createLoader(samples, order);
+  const loader = createLoader(samples, { ...order, purpose: "shuffle-sft" });
   return {
     take: (cursor) => {
       const drawn = loader.take(cursor, batchSize);
