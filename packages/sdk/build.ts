@@ -1,5 +1,5 @@
 // Makes dist/ of the npm package: the workspace packages bundled into one ES module, and their type declarations.
-// `npm pack` runs it (prepack). The native engine and zod stay imports: they are the package's dependencies.
+// `npm pack` runs it (prepack). The native engine, the hash and zod stay imports: they are the package's dependencies.
 import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 
@@ -18,7 +18,7 @@ async function bundle(): Promise<void> {
     outdir: dist,
     target: "node",
     format: "esm",
-    external: ["@gradus/native", "zod"],
+    external: ["@gradus/native", "@noble/hashes", "zod"],
   });
   if (!result.success) throw new AggregateError(result.logs, "the SDK does not bundle");
 }

@@ -24,14 +24,15 @@ function example(): string {
 }
 
 beforeAll(async () => {
-  // zod comes as a tarball of what is installed here, so that the test needs no registry.
+  // What npm would fetch comes as tarballs of what is installed here, so that the test needs no registry.
   const packed = ["packages/native", "packages/sdk"].map((name) => join(root, name));
-  for (const source of [...packed, realpathSync(join(import.meta.dir, "node_modules", "zod"))]) {
+  const fetched = ["zod", "@noble/hashes"].map((name) => realpathSync(join(import.meta.dir, "node_modules", name)));
+  for (const source of [...packed, ...fetched]) {
     await run(["npm", "pack", "--pack-destination", folder], source);
   }
   writeFileSync(join(folder, "package.json"), '{ "private": true, "type": "module" }');
   const tarballs = readdirSync(folder).filter((name) => name.endsWith(".tgz"));
-  expect(tarballs.length).toBe(3);
+  expect(tarballs.length).toBe(4);
   await run(["npm", "install", "--offline", "--no-audit", "--no-fund", ...tarballs.map((name) => `./${name}`)], folder);
   writeFileSync(join(folder, "example.mjs"), example());
 }, 120_000);

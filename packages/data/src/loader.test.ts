@@ -2,11 +2,12 @@ import { expect, test } from "bun:test";
 import { createLoader } from "./loader.ts";
 import { shuffle } from "./shuffle.ts";
 
-test("a shuffle is a permutation, and another one for each seed, epoch and stage", () => {
+test("a shuffle is a permutation, and another one for each seed, epoch, stage and purpose", () => {
   const order = shuffle(1, 0, 1000);
   expect([...order].sort((a, b) => a - b)).toEqual(Array.from({ length: 1000 }, (_, index) => index));
   expect(shuffle(1, 0, 1000)).toEqual(order);
-  for (const other of [shuffle(2, 0, 1000), shuffle(1, 1, 1000), shuffle(1, 0, 1000, 1)]) {
+  const sft = shuffle(1, 0, 1000, { purpose: "shuffle-sft" });
+  for (const other of [shuffle(2, 0, 1000), shuffle(1, 1, 1000), shuffle(1, 0, 1000, { stage: 1 }), sft]) {
     const fixed = other.filter((value, place) => value === order[place]).length;
     expect(fixed).toBeLessThan(10); // a shared place is expected once in 1,000
   }
@@ -23,8 +24,10 @@ test("every order of three items is about equally likely", () => {
 });
 
 test("the order of a seed never changes: runs resume over releases", () => {
-  // Computed apart, in Python.
-  expect([...shuffle(1, 0, 10)]).toEqual([4, 6, 3, 2, 8, 5, 1, 9, 7, 0]);
+  // Computed apart, in Python, from streams that crates/model gave.
+  expect([...shuffle(1, 0, 10)]).toEqual([3, 9, 6, 8, 7, 4, 0, 1, 2, 5]);
+  expect([...shuffle(1, 0, 10, { purpose: "shuffle-sft" })]).toEqual([4, 5, 3, 9, 8, 2, 1, 7, 6, 0]);
+  expect([...shuffle(1, 7, 10, { stage: 3 })]).toEqual([1, 0, 7, 6, 5, 9, 4, 3, 8, 2]);
 });
 
 test("batches cover each epoch once and never cross its end", () => {

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { createLoader } from "./loader.ts";
 import { packSamples, sftBatches, tokenizeSamples } from "./pack.ts";
 import { sftSample } from "./sft-sample.ts";
 
@@ -39,6 +40,22 @@ test("batches go through every sample once an epoch", async () => {
   expect(first).toMatchObject({ epoch: 0, nextCursor: 2 });
   expect(first?.tokens).toHaveLength(7);
   expect(batches.take(2)).toBeUndefined();
+});
+
+test("SFT's order is not that of an RL stage over the same rows", () => {
+  const rows = Array.from({ length: 64 }, (_, index) => ({
+    id: String(index),
+    tokens: Uint32Array.of(index, 0),
+    promptLength: 1,
+  }));
+  const order = sftBatches(rows, { batchSize: 64, seed: 1 })
+    .take(0)
+    ?.tokens.filter((_, place) => place % 2 === 0);
+  const rl = createLoader(rows, { seed: 1, stage: 0 })
+    .take(0, 64)
+    ?.items.map(({ tokens }) => tokens[0]);
+  expect([...(order ?? [])].sort((a, b) => a - b)).toEqual(rows.map((_, index) => index));
+  expect([...(order ?? [])]).not.toEqual(rl ?? []);
 });
 
 const prompt = { id: "p", text: "1+1?", answer: "2", solution: "One and one.", source: "d.jsonl row 3" };
