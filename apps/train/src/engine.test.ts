@@ -1,9 +1,10 @@
 // `bun run train` and `bun run generate` over the real engine: kills and resumes, wrong input, what is left behind.
-import { beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, test } from "bun:test";
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { engineRecipe } from "./__fixtures__/engine-recipe.ts";
 import { storedMetrics } from "./__fixtures__/scripted-run.ts";
+import { removeTemporaryFolders } from "./__fixtures__/temporary-folder.ts";
 
 type Outcome = { exitCode: number; stdout: string; stderr: string };
 
@@ -33,6 +34,8 @@ function lastBits(folder: string): string[] {
 }
 
 let whole = "";
+
+afterAll(removeTemporaryFolders);
 
 beforeAll(async () => {
   whole = engineRecipe();

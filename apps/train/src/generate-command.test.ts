@@ -1,12 +1,15 @@
 // `bun run generate`: which model a name stands for, in which frame it is asked, and how mistakes are told.
-import { beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { scriptedRecipe, scriptedTrain } from "./__fixtures__/scripted-run.ts";
+import { removeTemporaryFolders } from "./__fixtures__/temporary-folder.ts";
 import { type GenerateEffects, generateCommand } from "./generate-command.ts";
 
 let folder = "";
 let id = "";
+
+afterAll(removeTemporaryFolders);
 
 beforeAll(async () => {
   folder = scriptedRecipe();

@@ -1,10 +1,13 @@
 // `bun run train` as a process over a scripted policy: signals, kill -9, exit codes, streams.
-import { expect, test } from "bun:test";
+import { afterEach, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { scriptedRecipe, storedMetrics } from "./__fixtures__/scripted-run.ts";
+import { removeTemporaryFolders } from "./__fixtures__/temporary-folder.ts";
 
 const program = join(import.meta.dirname, "__fixtures__", "scripted-main.ts");
+
+afterEach(removeTemporaryFolders);
 
 function start(folder: string, argv: readonly string[], pauseMs = 0) {
   return Bun.spawn([process.execPath, program, ...argv], {

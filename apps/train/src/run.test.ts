@@ -1,11 +1,14 @@
 // The walk over a recipe with a scripted policy: order of phases, stores, resumes that equal the unbroken run, signals.
-import { expect, test } from "bun:test";
+import { afterEach, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { scriptedRecipe, scriptedTrain, storedMetrics } from "./__fixtures__/scripted-run.ts";
+import { removeTemporaryFolders } from "./__fixtures__/temporary-folder.ts";
 import { type Interrupt, InterruptedError, type StopSignal } from "./interrupt.ts";
 
 const start = ["--config", "run.jsonc"];
+
+afterEach(removeTemporaryFolders);
 
 /** The policy's weight in the last checkpoint of the only run in `folder`. */
 function lastWeight(folder: string): string {

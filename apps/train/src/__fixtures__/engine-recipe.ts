@@ -1,13 +1,13 @@
 // A recipe that the real engine runs in seconds: a policy of some thousand parameters on the sums of the tiny recipe.
-import { mkdtempSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { temporaryFolder } from "./temporary-folder.ts";
 
 const sums = resolve(import.meta.dirname, "../../../../datasets/sums");
 
 /** A new folder with engine.jsonc: 5 SFT steps, RL stages of 4 and 3 steps, a checkpoint every second step. */
 export function engineRecipe(): string {
-  const folder = mkdtempSync(join(tmpdir(), "gradus-engine-"));
+  const folder = temporaryFolder();
   const recipe = {
     name: "engine",
     threads: 2,

@@ -1,6 +1,5 @@
 // A small recipe over a scripted policy in a folder of its own, run inside the test's process.
-import { mkdtempSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { openStore, type StepMetricsRow } from "@gradus/store";
 import { z } from "zod";
@@ -8,10 +7,11 @@ import type { Interrupt } from "../interrupt.ts";
 import { jsonView } from "../json-view.ts";
 import { trainCommand } from "../train-command.ts";
 import { type Script, scriptedPolicies } from "./scripted-policy.ts";
+import { temporaryFolder } from "./temporary-folder.ts";
 
 /** A new folder with data files and run.jsonc: SFT of 6 steps, stages of 5 and 4 steps, an evaluation of 4 problems. */
 export function scriptedRecipe(): string {
-  const folder = mkdtempSync(join(tmpdir(), "gradus-run-"));
+  const folder = temporaryFolder();
   const row = (index: number): object => {
     const [left, right] = [(index * 7) % 10, (index * 3) % 8];
     const answer = `${left + right}`;
