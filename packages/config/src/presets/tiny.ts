@@ -29,7 +29,7 @@ export const tiny = {
   frame: "raw",
   data: { sft: "datasets/sums/sft.jsonl", rl: "datasets/sums/rl.jsonl", eval: "datasets/sums/eval.jsonl" },
   reward: "exact",
-  sft: { steps: 4000, batchSize: 16, learningRate: 2e-3, schedule: "cosine", warmupSteps: 100, floorShare: 0.1 },
+  sft: { steps: 4000, batchSize: 16, learningRate: 3e-3, schedule: "cosine", warmupSteps: 100, floorShare: 0.1 },
   rl: {
     promptsPerStep: 16,
     groupSize: 8,
