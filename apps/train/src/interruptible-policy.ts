@@ -2,23 +2,27 @@
 import type { TrainablePolicy } from "@gradus/rl";
 import type { RunPolicy } from "./run-policy.ts";
 
-/** `policy` for the loops, and whether the step at hand has begun to move it: such a step must come to its end. */
-export type InterruptiblePolicy = TrainablePolicy & { readonly moving: () => boolean };
+/** `policy` for the loops, which knows whether it is ahead of the loop's state. */
+export type InterruptiblePolicy = TrainablePolicy & {
+  /**
+   * True from the beginning of an update until its step is counted. In between the weights belong to no state:
+   * the step must come to its end, and if it fails there is nothing to save.
+   */
+  readonly moving: () => boolean;
+  /** The loop gave its record: weights and state agree again. */
+  readonly counted: () => void;
+};
 
 /** After `abandon` no rollout goes on and no update begins: the weights are those of the last whole step. */
 export function interruptible(policy: RunPolicy, abandon: AbortSignal): InterruptiblePolicy {
-  // Stays true from the update to the next step's beginning: until then the loop has not counted the step.
   let moving = false;
   return {
     moving: () => moving,
-    rollout: (prompts, options) => {
+    counted: () => {
       moving = false;
-      return policy.rollout(prompts, { ...options, signal: abandon });
     },
-    batch: (input) => {
-      moving = false;
-      return policy.batch(input);
-    },
+    rollout: (prompts, options) => policy.rollout(prompts, { ...options, signal: abandon }),
+    batch: (input) => policy.batch(input),
     step: async (batch, options) => {
       abandon.throwIfAborted();
       moving = true;
@@ -43,12 +47,15 @@ export async function nextUnlessAbandoned<T>(
   const step = next();
   try {
     const first = await Promise.race([step, left.promise]);
-    if (first !== "abandon") return first;
+    if (first === "abandon" && !policy.moving()) {
+      // The loop ends with an error of its own when the abandoned rollout does; nobody waits for it any more.
+      step.catch(() => {});
+      throw abandon.reason;
+    }
+    const record = await step;
+    policy.counted();
+    return record;
   } finally {
     abandon.removeEventListener("abort", leave);
   }
-  if (policy.moving()) return step;
-  // The loop ends with an error of its own when the abandoned rollout does; nobody waits for it any more.
-  step.catch(() => {});
-  throw abandon.reason;
 }

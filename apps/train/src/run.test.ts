@@ -190,6 +190,26 @@ test("an update in flight is let finish even when the time is up", async () => {
   expect(lastWeight(folder)).toBe(lastWeight(whole));
 });
 
+test("a step that fails after its update is not saved as the step before", async () => {
+  const whole = scriptedRecipe();
+  await scriptedTrain(whole, start);
+  const folder = scriptedRecipe();
+  const interrupt = manualInterrupt();
+  let records = 0;
+  const onMove = (move: string): void => {
+    if (move !== "record" || ++records !== 2) return; // step 8: step 7 has no checkpoint of its own
+    interrupt.send("SIGINT");
+    interrupt.giveUp();
+    throw Object.assign(new Error("no space left on the disk"), { code: "disk-full" });
+  };
+  const failed = await scriptedTrain(folder, start, { script: { onMove }, interrupt });
+  expect([failed.exitCode, failed.stderr]).toEqual([1, "error: no space left on the disk\n"]);
+  expect(lastWeight(folder)).toMatch(/^6: /);
+  expect((await scriptedTrain(folder, ["--resume", "last"])).exitCode).toBe(0);
+  expect(storedMetrics(folder)).toEqual(storedMetrics(whole));
+  expect(lastWeight(folder)).toBe(lastWeight(whole));
+});
+
 test("a checkpoint that cannot be written stops the run; the one before is still good", async () => {
   const folder = scriptedRecipe();
   const onMove = (move: string): void => {

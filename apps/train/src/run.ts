@@ -185,10 +185,14 @@ function stopHere({ interrupt }: Walk): never {
   throw new InterruptedError(interrupt.received() ?? "SIGTERM");
 }
 
-/** After a signal: whatever the abandoned work threw, the last whole step is saved. */
+/**
+ * After a signal: whatever the abandoned work threw, the last whole step is saved. A step that failed after its update
+ * left weights that no state belongs to: nothing is saved then, and its error is the one to tell.
+ */
 async function leaveOnSignal(walk: Walk, error: unknown): Promise<void> {
   const signal = walk.interrupt.received();
   if (signal === null || !(error instanceof InterruptedError || walk.interrupt.abandon.aborted)) return;
+  if (walk.guarded.moving()) return;
   const step = walk.state.loop.globalStep;
   if (step > 0) await checkpoint(walk);
   throw new InterruptedError(signal, `stopped by ${signal} after step ${step}`);

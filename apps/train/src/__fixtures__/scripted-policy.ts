@@ -10,7 +10,7 @@ import type { PolicySource, RunPolicy } from "../run-policy.ts";
 /** What a test can do to a scripted policy. */
 export type Script = {
   readonly maxPositions?: number;
-  /** Called with every move that the policy makes, before it is made: `rollout`, `step`, `generate`, `checkpoint N`. */
+  /** Called with every move that the policy makes, before it is made: `rollout`, `step`, `record`, `generate`, `checkpoint N`. */
   readonly onMove?: (move: string) => void | Promise<void>;
 };
 
@@ -76,7 +76,7 @@ export function scriptedPolicy(start: number, { maxPositions = 1000, onMove }: S
         }),
       );
       const responseTokens = rollouts.reduce((sum, { length }) => sum + length, 0);
-      return scriptedBatch(rollouts, responseTokens);
+      return scriptedBatch(rollouts, responseTokens, move);
     },
     batch: async ({ tokens }) => ({ tokens: tokens.length, close: () => {} }),
     step: (batch, { weights, learningRate }) => {
@@ -121,14 +121,21 @@ export function scriptedPolicy(start: number, { maxPositions = 1000, onMove }: S
   };
 }
 
-function scriptedBatch(rollouts: readonly RolloutInfo[], responseTokens: number): RolloutBatch {
+function scriptedBatch(
+  rollouts: readonly RolloutInfo[],
+  responseTokens: number,
+  move: (name: string) => Promise<void>,
+): RolloutBatch {
   return {
     rollouts,
     responseTokens,
     tokens: responseTokens + 4 * rollouts.length,
     entropy: 0.3,
     entropyRaw: 0.3,
-    record: async (file, { scores }) => writeFileSync(file, scores),
+    record: async (file, { scores }) => {
+      await move("record");
+      writeFileSync(file, scores);
+    },
     close: () => {},
   };
 }
