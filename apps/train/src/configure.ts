@@ -5,8 +5,8 @@ import {
   applyOverride,
   ConfigError,
   type ConfigFiles,
+  layOver,
   loadConfigFile,
-  mergeTrees,
   presetTree,
   type ResolvedRun,
   resolveRun,
@@ -26,17 +26,11 @@ export async function configureRun(command: StartCommand, cwd: string, files: Co
   const layers: Tree[] = [];
   if (command.preset !== undefined || command.config === undefined) layers.push(presetTree(command.preset ?? "tiny"));
   if (command.config !== undefined) layers.push(await loadConfigFile(resolve(cwd, command.config), files));
-  const written = layers.reduce((below, over) => mergeTrees(below, over), {});
-  const overridden = command.overrides.reduce(override, written);
+  const written = layers.reduce((below, over) => layOver(below, over), {});
+  const overridden = command.overrides.reduce((tree, [path, text]) => applyOverride(tree, path, text), written);
   const place = command.config ?? `preset ${command.preset ?? "tiny"}`;
   const run = resolveRun(absolutePaths(overridden, cwd), place);
   return { ...run, rewardHash: (await findReward(run)).hash };
-}
-
-function override(tree: Tree, [path, text]: readonly [string, string]): Tree {
-  const changed = applyOverride(tree, path, text);
-  // A folder is an alternative to a random policy: laying it over drops the other.
-  return path === "policy.folder" ? mergeTrees(tree, { policy: { folder: text } }) : changed;
 }
 
 /** The reward that a run names, and the SHA-256 of its file (null for a built-in one). */

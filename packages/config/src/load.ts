@@ -2,8 +2,9 @@
 import { dirname } from "node:path";
 import { absolutePaths } from "./absolute-paths.ts";
 import { ConfigError } from "./config-error.ts";
+import { layOver } from "./policy-layers.ts";
 import { presetTree } from "./presets/index.ts";
-import { isTree, mergeTrees, type Tree } from "./tree.ts";
+import { isTree, type Tree } from "./tree.ts";
 
 /** The side effects of loading, given by the app. */
 export type ConfigFiles = {
@@ -25,8 +26,8 @@ export async function loadConfigFile(path: string, files: ConfigFiles): Promise<
 function applyExtends(tree: Tree, place: string): Tree {
   const { extends: base, $schema: _editorsOnly, ...rest } = tree;
   if (base === undefined) return rest;
-  if (typeof base === "string") return mergeTrees(presetTree(base), rest);
-  if (isTree(base)) return mergeTrees(applyExtends(base, place), rest);
+  if (typeof base === "string") return layOver(presetTree(base), rest);
+  if (isTree(base)) return layOver(applyExtends(base, place), rest);
   throw new ConfigError(`${place}: extends: expected a preset's name, got ${JSON.stringify(base)}`);
 }
 

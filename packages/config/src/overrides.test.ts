@@ -28,6 +28,16 @@ test("values take the type of their field", () => {
   expect(base.sft).toBe(false);
 });
 
+test("a policy's folder and random config replace each other, and null takes one away", () => {
+  const random = { policy: { config: { hidden_size: 8 }, tokenizer: "/t.json" } };
+  const folder = { policy: { config: null, tokenizer: null, folder: "/m" } };
+  expect(applyOverride(random, "policy.folder", "/m")).toEqual(folder);
+  expect(applyOverride(random, "policy.folder", "null")).toEqual({ policy: { ...random.policy, folder: null } });
+  expect(applyOverride(folder, "policy.config", '{"hidden_size":8}')).toEqual({
+    policy: { config: { hidden_size: 8 }, tokenizer: null, folder: null },
+  });
+});
+
 test("mistakes name the flag, the fault and the nearest name", () => {
   expect(() => applyOverride(base, "rl.stages.0.temprature", "1")).toThrow(
     '--rl.stages.0.temprature: unknown key "temprature" in rl.stages.0 (did you mean "temperature"?)',

@@ -2,6 +2,7 @@
 import { ConfigError } from "./config-error.ts";
 import { knownKeys, type Node, schemaNodes } from "./json-schema.ts";
 import { nameHint } from "./nearest-name.ts";
+import { dropAlternative } from "./policy-layers.ts";
 import { isTree, type Tree } from "./tree.ts";
 
 /** True when `path` names something of the schema that can be set from text. */
@@ -22,9 +23,10 @@ export function isBooleanPath(path: string): boolean {
 export function applyOverride(tree: Tree, path: string, text: string): Tree {
   const segments = path.split(".");
   checkSegments(segments, path);
+  const written = coerce(text, schemaNodes(segments), path);
   const set = (value: unknown, at: number): unknown => {
     const segment = segments[at];
-    if (segment === undefined) return coerce(text, schemaNodes(segments), path);
+    if (segment === undefined) return written;
     if (/^\d+$/.test(segment) && schemaNodes(segments.slice(0, at)).some((node) => node.type === "array")) {
       const items: unknown[] = Array.isArray(value) ? value : [];
       const index = Number(segment);
@@ -37,7 +39,8 @@ export function applyOverride(tree: Tree, path: string, text: string): Tree {
     const below = isTree(value) ? value : {};
     return { ...below, [segment]: set(below[segment], at + 1) };
   };
-  const changed = set(tree, 0);
+  const alone = segments.reduceRight<unknown>((value, segment) => ({ [segment]: value }), written);
+  const changed = set(isTree(alone) ? dropAlternative(tree, alone) : tree, 0);
   return isTree(changed) ? changed : tree;
 }
 

@@ -1,9 +1,10 @@
 // What a merged config becomes, and how each mistake in it is told.
 import { describe, expect, test } from "bun:test";
 import { ConfigError } from "./config-error.ts";
+import { layOver } from "./policy-layers.ts";
 import { presetNames, presetTree } from "./presets/index.ts";
 import { resolveRun } from "./resolve.ts";
-import { mergeTrees, type Tree } from "./tree.ts";
+import type { Tree } from "./tree.ts";
 
 const smallest: Tree = {
   policy: { folder: "/models/small" },
@@ -18,7 +19,7 @@ const smallest: Tree = {
 
 function refusal(over: Tree, base: Tree = smallest): string {
   try {
-    resolveRun(mergeTrees(base, over), "test");
+    resolveRun(layOver(base, over), "test");
   } catch (error) {
     if (error instanceof ConfigError) return error.message;
     throw error;
@@ -28,7 +29,7 @@ function refusal(over: Tree, base: Tree = smallest): string {
 
 test("every preset is a valid run once it has a model and data", () => {
   for (const name of presetNames) {
-    const filled = mergeTrees({ policy: { folder: "/m" }, data: { sft: "/d", rl: "/d" } }, presetTree(name));
+    const filled = layOver({ policy: { folder: "/m" }, data: { sft: "/d", rl: "/d" } }, presetTree(name));
     expect(resolveRun(filled, name).name).toBe(name);
   }
 });
@@ -45,10 +46,10 @@ test("stages inherit what they leave out, and a resolved run resolves to itself"
 
 test("a policy folder replaces a random policy and the other way round", () => {
   const random = { policy: { config: { hidden_size: 8 }, tokenizer: "/t.json" } };
-  expect(mergeTrees(random, { policy: { folder: "/m" } })).toEqual({
+  expect(layOver(random, { policy: { folder: "/m" } })).toEqual({
     policy: { config: null, tokenizer: null, folder: "/m" },
   });
-  expect(resolveRun(mergeTrees(smallest, random), "test").policy).toEqual({
+  expect(resolveRun(layOver(smallest, random), "test").policy).toEqual({
     folder: null,
     config: { hidden_size: 8 },
     tokenizer: "/t.json",

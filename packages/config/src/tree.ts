@@ -6,24 +6,15 @@ export function isTree(value: unknown): value is Tree {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/**
- * `over` laid on `base`: objects merge key by key, everything else (arrays too) is replaced.
- * A policy named by folder drops the random policy below it, and the other way round: they are alternatives.
- */
+/** `over` laid on `base`: objects merge key by key, everything else (arrays too) is replaced. */
 export function mergeTrees(base: Tree, over: Tree): Tree {
   const merged: Tree = { ...base };
   for (const [key, value] of Object.entries(over)) {
     if (value === undefined) continue;
     const below = merged[key];
-    merged[key] = isTree(below) && isTree(value) ? mergeTrees(withoutAlternatives(below, value), value) : value;
+    merged[key] = isTree(below) && isTree(value) ? mergeTrees(below, value) : value;
   }
   return merged;
-}
-
-function withoutAlternatives(below: Tree, over: Tree): Tree {
-  if (typeof over.folder === "string") return { ...below, config: null, tokenizer: null };
-  if (isTree(over.config) && typeof below.folder === "string") return { ...below, folder: null };
-  return below;
 }
 
 /** A copy of `tree` with `change` applied to the value at `path`, where there is one; `*` stands for every index. */
