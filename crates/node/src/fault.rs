@@ -93,6 +93,7 @@ impl From<gradus_tensor::Error> for Fault {
             E::Damaged { .. } | E::MissingTensor { .. } | E::Shape { .. } | E::DType { .. } | E::Rows { .. } => {
                 "damaged-file"
             }
+            E::Exists { .. } => "exists",
             E::WriteOrder { .. } => "internal",
         };
         Fault::new(code, error.to_string())

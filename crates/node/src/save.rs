@@ -1,50 +1,38 @@
-//! Writes a policy as a Hugging Face folder that appears whole: filled beside its final place, then renamed.
+//! Writes a policy as a Hugging Face folder that appears whole, and replaces an older one only when it is whole.
 
 use crate::fault::{Fault, Result};
 use gradus_model::Model;
 use gradus_ops::Backend;
-use gradus_tensor::{file_bytes, free_bytes, sync_folder, write_file};
+use gradus_tensor::{OnExisting, StagedFolder, file_bytes, free_bytes, recover_folders, write_file};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Writes `folder`: new, empty, or a policy's folder that is replaced. A failed save leaves what was there.
 pub fn save_folder<B: Backend>(model: &Model<B>, files: &[(String, Vec<u8>)], folder: &Path) -> Result<()> {
-    let is_filled = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
+    let folder = std::path::absolute(folder).map_err(|error| io_fault("find", folder, &error))?;
+    let parent = folder.parent().unwrap_or(&folder);
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    recover_folders(parent, |found| found == name).map_err(with_remedy)?;
+    let is_filled = fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some());
     if folder.is_file() || (is_filled && !folder.join("config.json").is_file()) {
         let message =
             format!("{} is there already and holds no model; choose another folder or remove it", folder.display());
         return Err(Fault::new("exists", message));
     }
-    let folder = absolute(folder)?;
-    let parent = folder.parent().unwrap_or(&folder);
     fs::create_dir_all(parent).map_err(|error| io_fault("create", parent, &error))?;
     let needed = needed_bytes(model, files);
     let free = free_bytes(parent)?;
     if needed > free {
         return Err(gradus_tensor::Error::DiskFull { path: folder, needed, free }.into());
     }
-    let name = folder.file_name().unwrap_or_default().to_string_lossy();
-    let staged = Staged { path: parent.join(format!(".{name}.tmp-{}", std::process::id())) };
-    let replaced = Staged { path: parent.join(format!(".{name}.old-{}", std::process::id())) };
-    fs::create_dir(&staged.path).map_err(|error| io_fault("create", &staged.path, &error))?;
-    model.save_weights(&staged.path)?;
+    let staged = StagedFolder::create(&folder).map_err(with_remedy)?;
+    model.save_weights(staged.path())?;
     for (name, bytes) in files {
-        write_file(&staged.path.join(name), bytes)?;
+        write_file(&staged.path().join(name), bytes)?;
     }
-    sync_folder(&staged.path)?;
-    if is_filled {
-        rename(&folder, &replaced.path)?;
-    }
-    if let Err(fault) = rename(&staged.path, &folder) {
-        if is_filled {
-            rename(&replaced.path, &folder)?;
-        }
-        return Err(fault);
-    }
-    sync_folder(parent)?;
-    Ok(())
+    staged.publish(OnExisting::Replace).map_err(with_remedy)
 }
 
 /// Bytes of the weights and of the other files; config.json is small beside them.
@@ -53,24 +41,11 @@ fn needed_bytes<B: Backend>(model: &Model<B>, files: &[(String, Vec<u8>)]) -> u6
     weights + files.iter().map(|(_, bytes)| bytes.len() as u64).sum::<u64>()
 }
 
-/// A folder that must be gone in the end: one being filled, or one that was replaced.
-struct Staged {
-    path: PathBuf,
-}
-
-impl Drop for Staged {
-    fn drop(&mut self) {
-        // The error that brought us here is already on its way to the caller.
-        let _ = fs::remove_dir_all(&self.path);
+fn with_remedy(error: gradus_tensor::Error) -> Fault {
+    match error {
+        gradus_tensor::Error::Io { action, path, source } => io_fault(action, &path, &source),
+        error => error.into(),
     }
-}
-
-fn rename(from: &Path, to: &Path) -> Result<()> {
-    fs::rename(from, to).map_err(|error| io_fault("rename a folder to", to, &error))
-}
-
-fn absolute(folder: &Path) -> Result<PathBuf> {
-    std::path::absolute(folder).map_err(|error| io_fault("find", folder, &error))
 }
 
 fn io_fault(action: &str, path: &Path, error: &std::io::Error) -> Fault {
@@ -80,4 +55,35 @@ fn io_fault(action: &str, path: &Path, error: &std::io::Error) -> Fault {
         _ => "",
     };
     Fault::io(format!("cannot {action} {}: {error}{remedy}", path.display()), error.kind())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gradus_cpu::CpuBackend;
+    use gradus_model::ModelConfig;
+    use std::sync::Arc;
+
+    const CONFIG: &str = r#"{
+      "model_type": "qwen2", "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
+      "num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 16, "tie_word_embeddings": true
+    }"#;
+
+    /// The state between the two renames of a replacement: the old folder is the only copy, and the new save fails.
+    #[test]
+    fn a_save_after_a_killed_one_starts_from_the_old_folder() {
+        let root = tempfile::tempdir().unwrap();
+        let target = root.path().join("out");
+        for name in [".out.old-77", ".out.tmp-77"] {
+            fs::create_dir(root.path().join(name)).unwrap();
+            fs::write(root.path().join(name).join("config.json"), name).unwrap();
+        }
+        let backend = Arc::new(CpuBackend::new(Some(1)).unwrap());
+        let model = Model::random(ModelConfig::from_json(CONFIG).unwrap(), backend, 1).unwrap();
+        save_folder(&model, &[("no/such/folder".into(), Vec::new())], &target).unwrap_err();
+        assert_eq!(fs::read_to_string(target.join("config.json")).unwrap(), ".out.old-77");
+        save_folder(&model, &[], &target).unwrap();
+        assert!(target.join("model.safetensors").is_file());
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
+    }
 }

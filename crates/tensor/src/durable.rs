@@ -85,7 +85,7 @@ pub fn free_bytes(folder: &Path) -> Result<u64> {
 }
 
 /// The folder that holds `path` ("." for a bare name).
-fn folder_of(path: &Path) -> &Path {
+pub(crate) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

@@ -33,6 +33,8 @@ pub enum Error {
         "cannot write {path}: the file may not grow to {needed} bytes under this process's limits or quota; raise them (ulimit -f, quota) or choose another folder"
     )]
     FileLimit { path: PathBuf, needed: u64 },
+    #[error("{path} is there already; choose another folder or remove it")]
+    Exists { path: PathBuf },
     #[error("cannot write {path}: {reason}")]
     WriteOrder { path: PathBuf, reason: String },
 }

@@ -11,11 +11,11 @@ mod trainer;
 
 pub use batch::{TrainBatch, TrainRow};
 pub use checkpoint::{
-    FORMAT_VERSION, LatestCheckpoint, LoadedCheckpoint, Manifest, ManifestFile, OnExisting, SaveRequest,
-    VerifiedCheckpoint, latest_good, list_checkpoints, load_checkpoint, prune_checkpoints, save_checkpoint,
-    verify_checkpoint,
+    FORMAT_VERSION, LatestCheckpoint, LoadedCheckpoint, Manifest, ManifestFile, SaveRequest, VerifiedCheckpoint,
+    latest_good, list_checkpoints, load_checkpoint, prune_checkpoints, save_checkpoint, verify_checkpoint,
 };
 pub use error::{Error, Result};
 pub use fault::PlantedFault;
+pub use gradus_tensor::OnExisting;
 pub use options::{SkipReason, StepMetrics, StepOptions};
 pub use trainer::Trainer;

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use gradus_model::Model;
 use gradus_ops::{Backend, CONTRACT_VERSION};
-use gradus_tensor::{SafetensorsWriter, TensorSpec, file_bytes, free_bytes, write_file};
+use gradus_tensor::{OnExisting, SafetensorsWriter, StagedFolder, TensorSpec, file_bytes, free_bytes, write_file};
 
-use super::folder::{OnExisting, StagedFolder, clean, step_path};
+use super::folder::{clean, step_path};
 use super::manifest::{FORMAT_VERSION, MANIFEST, Manifest, OPTIMIZER, RECIPE, REQUIRED, list_files};
 use crate::{Error, Result, Trainer};
 
@@ -33,6 +33,7 @@ pub struct SaveRequest<'a> {
     /// Commit of this build and hash of the resolved config, where they are known.
     pub commit: Option<&'a str>,
     pub config_hash: Option<&'a str>,
+    /// Two runs must not share a folder, so a first run refuses; a resumed run redoes the step and replaces.
     pub on_existing: OnExisting,
 }
 
@@ -52,15 +53,19 @@ pub fn save_checkpoint<B: Backend>(
     }
     check_space(&target, needed_bytes(model, trainer, request), free_bytes(folder)?)?;
 
-    let staged = StagedFolder::create(folder, request.step)?;
-    model.save_weights(&staged.path)?;
+    let staged = StagedFolder::create(&target)?;
+    model.save_weights(staged.path())?;
     for (name, content) in request.extra_files {
-        write_file(&staged.path.join(name), content)?;
+        write_file(&staged.path().join(name), content)?;
     }
-    write_optimizer(model, trainer, &staged.path.join(OPTIMIZER))?;
-    write_file(&staged.path.join(RECIPE), request.recipe_json.as_bytes())?;
-    write_manifest(model, request, &staged.path)?;
-    staged.publish(request.on_existing)
+    write_optimizer(model, trainer, &staged.path().join(OPTIMIZER))?;
+    write_file(&staged.path().join(RECIPE), request.recipe_json.as_bytes())?;
+    write_manifest(model, request, staged.path())?;
+    staged.publish(request.on_existing).map_err(|error| match error {
+        gradus_tensor::Error::Exists { path } => Error::Exists { path },
+        error => error.into(),
+    })?;
+    Ok(target)
 }
 
 /// Refuses names that would leave the folder or hide one of the checkpoint's own files.
