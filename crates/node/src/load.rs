@@ -9,6 +9,7 @@ use crate::worker::{EventSink, Worker};
 use gradus_cpu::CpuBackend;
 use gradus_model::{Model, ModelConfig, TrainingWorkspace};
 use gradus_ops::Backend;
+use gradus_tensor::put_back_folder;
 use gradus_text::Tokenizer;
 use gradus_train::{LoadedCheckpoint, Trainer, VerifiedCheckpoint, latest_good, load_checkpoint, verify_checkpoint};
 use std::collections::HashSet;
@@ -159,6 +160,7 @@ fn create<B: Backend>(json: &str, seed: u64, tokenizer: Option<&Path>, backend: 
 }
 
 fn load<B: Backend>(folder: PathBuf, backend: Arc<B>) -> Result<Parts<B>> {
+    put_back_folder(&folder)?;
     if !folder.is_dir() {
         let path = folder.display();
         let message = format!(
@@ -187,12 +189,14 @@ fn resume<B: Backend>(path: &Path, backend: Arc<B>) -> Result<Parts<B>> {
     Ok(Parts { model, trainer, tokenizer, folder: Some(checkpoint.path), resumed: Some(resumed) })
 }
 
-/// The checkpoint that `path` is, or the newest good one in it.
+/// The checkpoint that `path` is, or the newest good one in it, with a line for each damaged one that was set aside: in
+/// the fault's message where none is left.
 fn find_checkpoint(path: &Path) -> Result<(VerifiedCheckpoint, Vec<String>)> {
     let not_found = |what: &str| {
         let message = format!("{what} {}; give a step-N folder of a run or its checkpoints folder", path.display());
         Fault { code: "not-found", message, value: Some(path.display().to_string()) }
     };
+    put_back_folder(path)?;
     if !path.is_dir() {
         return Err(not_found("there is no checkpoint"));
     }
@@ -203,7 +207,14 @@ fn find_checkpoint(path: &Path) -> Result<(VerifiedCheckpoint, Vec<String>)> {
     let latest = latest_good(path)?;
     match latest.checkpoint {
         Some(checkpoint) => Ok((checkpoint, latest.warnings)),
-        None => Err(not_found("there is no whole checkpoint in")),
+        None => {
+            let mut fault = not_found("there is no whole checkpoint in");
+            for warning in latest.warnings {
+                fault.message.push_str("; ");
+                fault.message.push_str(&warning);
+            }
+            Err(fault)
+        }
     }
 }
 
@@ -240,4 +251,36 @@ fn stop_tokens(
     let mut seen = HashSet::new();
     ids.retain(|&id| (id as usize) < config.vocab_size && seen.insert(id));
     Ok(ids)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damaged_checkpoints_are_named_even_where_none_is_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        for step in ["step-1", "step-2"] {
+            std::fs::create_dir(root.join(step)).unwrap();
+            std::fs::write(root.join(step).join("manifest.json"), "{").unwrap();
+        }
+        let fault = find_checkpoint(root).unwrap_err();
+        assert_eq!(fault.code, "not-found");
+        for words in ["no whole checkpoint in", "step-1 is damaged", "step-2 is damaged", "set aside as step-2.damaged"]
+        {
+            assert!(fault.message.contains(words), "{} does not say {words:?}", fault.message);
+        }
+    }
+
+    #[test]
+    fn a_folder_whose_replacement_was_killed_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join(".out.old-77")).unwrap();
+        let backend = Arc::new(CpuBackend::new(Some(1)).unwrap());
+        // It is there again, and lacks a config.
+        let Err(fault) = load(folder.path().join("out"), backend) else { panic!("an empty folder was loaded") };
+        assert!(fault.message.contains("no config.json"), "{}", fault.message);
+        assert!(folder.path().join("out").is_dir());
+    }
 }
