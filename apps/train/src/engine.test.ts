@@ -109,6 +109,33 @@ test("a damaged newest checkpoint is set aside, and the run goes on from the one
   expect(lastBits(folder)).toEqual(lastBits(whole));
 }, 120_000);
 
+test("a checkpoint tells its origin, and a resume under another config warns", async () => {
+  const folder = engineRecipe();
+  cpSync(whole, folder, { recursive: true });
+  const last = join(checkpointsOf(folder), "step-12");
+  const manifest = JSON.parse(readFileSync(join(last, "manifest.json"), "utf8"));
+  expect(manifest).toMatchObject({ config_hash: expect.stringMatching(/^[0-9a-f]{64}$/) });
+  const config = join(checkpointsOf(folder), "..", "config.json");
+  const same = await finish("main.ts", folder, "--resume", "last", "--json");
+  expect([same.exitCode, same.stderr]).toEqual([0, expect.not.stringContaining("another config")]);
+  writeFileSync(config, readFileSync(config, "utf8").replace('"keepRollouts": true', '"keepRollouts": false'));
+  const { exitCode, stderr } = await finish("main.ts", folder, "--resume", "last", "--json");
+  expect([exitCode, stderr]).toEqual([0, expect.stringMatching(/step-12 was written under another config/)]);
+}, 120_000);
+
+test("when every checkpoint is damaged, a resume names them and forgets nothing", async () => {
+  const folder = engineRecipe();
+  cpSync(whole, folder, { recursive: true });
+  const checkpoints = checkpointsOf(folder);
+  for (const name of readdirSync(checkpoints)) truncateSync(join(checkpoints, name, "model.safetensors"), 1000);
+  for (const attempt of [1, 2]) {
+    const { exitCode, stdout, stderr } = await finish("main.ts", folder, "--resume", "last", "--json");
+    expect([attempt, exitCode, stdout]).toEqual([attempt, 2, ""]);
+    expect(stderr).toMatch(/^error: \S+ no checkpoint is whole, .*: .*step-12\.damaged; start a new run.*\n$/);
+  }
+  expect(storedMetrics(folder)).toEqual(storedMetrics(whole));
+}, 120_000);
+
 test("generate talks to the run, the same for the same seed", async () => {
   const say = (...flags: string[]) => finish("generate.ts", whole, "last", "37+5=", "--max-tokens", "20", ...flags);
   const [first, again, other] = await Promise.all([say(), say(), say("--seed", "2", "--json", "--n", "3")]);

@@ -1,6 +1,7 @@
 // Before the first step: the policy loaded, the data read, every limit checked. Nothing is written to disk here.
 import { ConfigError, type ResolvedRun } from "@gradus/config";
 import { startLoop } from "@gradus/rl";
+import { checkpointSteps, damagedCheckpoints } from "./checkpoints.ts";
 import { findReward } from "./configure.ts";
 import { type Evaluate, loadEvaluation } from "./evaluation.ts";
 import type { RunEvent } from "./events.ts";
@@ -18,7 +19,7 @@ export type PreparedRun = {
 };
 
 /**
- * @param checkpoints the folder to go on from; null for a new run. Without a whole checkpoint in it a run begins anew.
+ * @param checkpoints the folder to go on from; null for a new run. A run that never reached a checkpoint begins anew.
  * @param rollouts gives the folder of rollout files, which a new run has only later.
  * @throws ConfigError, DataError, and the policy's own errors; the policy is closed again.
  */
@@ -33,7 +34,7 @@ export async function prepareRun(input: {
 }): Promise<PreparedRun> {
   const { run, policies, checkpoints, show } = input;
   const { reward } = await findReward(run);
-  const resumed = checkpoints === null ? null : await policies.resume(checkpoints, run);
+  const resumed = checkpoints === null ? null : await resume(checkpoints, run, policies);
   const policy = resumed?.policy ?? (await policies.start(run));
   try {
     for (const text of resumed?.warnings ?? []) show({ type: "note", text });
@@ -44,6 +45,18 @@ export async function prepareRun(input: {
   } catch (error) {
     await policy.close();
     throw error;
+  }
+}
+
+async function resume(checkpoints: string, run: ResolvedRun, policies: PolicySource): Promise<ResumedPolicy | null> {
+  if (checkpointSteps(checkpoints).length === 0 && damagedCheckpoints(checkpoints).length === 0) return null;
+  try {
+    return await policies.resume(checkpoints, run);
+  } catch (error) {
+    if (checkpointSteps(checkpoints).length > 0) throw error;
+    const aside = damagedCheckpoints(checkpoints).join(", ");
+    const message = `${checkpoints}: no checkpoint is whole, all were set aside as damaged: ${aside}`;
+    throw new ConfigError(`${message}; start a new run, or put a whole copy back as step-N`, { cause: error });
   }
 }
 

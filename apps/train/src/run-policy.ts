@@ -47,7 +47,7 @@ export type ResumedPolicy = {
   readonly step: number;
   /** The checkpoint's folder. */
   readonly folder: string;
-  /** What was wrong with newer checkpoints that were set aside. */
+  /** What was wrong with newer checkpoints that were set aside, and why bits may differ from the unbroken run. */
   readonly warnings: readonly string[];
 };
 
@@ -55,8 +55,8 @@ export type ResumedPolicy = {
 export type PolicySource = {
   /** The run's starting policy: its folder, or random weights from its config. */
   start(run: ResolvedRun): Promise<RunPolicy>;
-  /** The newest whole checkpoint in `checkpoints`, or null where there is none. */
-  resume(checkpoints: string, run: ResolvedRun): Promise<ResumedPolicy | null>;
+  /** The newest whole checkpoint in `checkpoints`; damaged ones are set aside. Rejects where none is whole. */
+  resume(checkpoints: string, run: ResolvedRun): Promise<ResumedPolicy>;
   /** Removes all but the newest `keepLast` checkpoints and the protected ones; gives the steps that went. */
   prune(checkpoints: string, keepLast: number, protectedSteps: readonly number[]): Promise<number[]>;
 };

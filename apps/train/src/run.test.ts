@@ -1,6 +1,6 @@
 // The walk over a recipe with a scripted policy: order of phases, stores, resumes that equal the unbroken run, signals.
 import { afterEach, expect, test } from "bun:test";
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { scriptedRecipe, scriptedTrain, storedMetrics } from "./__fixtures__/scripted-run.ts";
 import { removeTemporaryFolders } from "./__fixtures__/temporary-folder.ts";
@@ -221,6 +221,26 @@ test("a checkpoint that cannot be written stops the run; the one before is still
   expect(storedMetrics(folder).status).toBe("failed");
   expect(lastWeight(folder)).toMatch(/^6: /);
   expect((await scriptedTrain(folder, ["--resume", "last"])).exitCode).toBe(0);
+});
+
+test("without a whole checkpoint a resume is refused, and the history stays", async () => {
+  const folder = scriptedRecipe();
+  await scriptedTrain(folder, start);
+  const before = storedMetrics(folder);
+  const id = readFileSync(join(folder, "runs", "last"), "utf8").trim();
+  const checkpoints = join(folder, "runs", id, "checkpoints");
+  for (const name of readdirSync(checkpoints))
+    renameSync(join(checkpoints, name), join(checkpoints, `${name}.damaged`));
+  const damaged = await scriptedTrain(folder, ["--resume", "last"]);
+  expect([damaged.exitCode, damaged.lines]).toEqual([2, []]);
+  expect(damaged.stderr).toMatch(
+    /^error: \S+checkpoints: no checkpoint is whole, .*step-14\.damaged.*; start a new run/,
+  );
+  rmSync(checkpoints, { recursive: true });
+  const removed = await scriptedTrain(folder, ["--resume", "last"]);
+  expect([removed.exitCode, removed.lines.every((line) => line.type === "note")]).toEqual([2, true]);
+  expect(removed.stderr).toMatch(/^error: \S+checkpoints: the run's checkpoints are gone; .*start a new run\n$/);
+  expect(storedMetrics(folder)).toEqual(before);
 });
 
 test("a row without an answer is refused before anything is written", async () => {

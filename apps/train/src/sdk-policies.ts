@@ -1,27 +1,36 @@
 // Policies from the SDK: the real source of what `bun run train` trains and `bun run generate` talks to.
 import { createHash } from "node:crypto";
 import type { ResolvedRun } from "@gradus/config";
-import { latestCheckpoint, Policy, pruneCheckpoints } from "gradus";
+import { Policy, pruneCheckpoints } from "gradus";
 import type { PolicyPlace, SpeakingPolicy } from "./generate-command.ts";
 import type { PolicySource, RunPolicy } from "./run-policy.ts";
 
-/** The SDK's policies. */
-export const sdkPolicies: PolicySource = {
-  start: async (run) => {
-    const { folder, config, tokenizer } = run.policy;
-    const place = placement(run);
-    if (folder !== null) return runPolicy(await Policy.load(folder, place), run);
-    const random = { config: config ?? {}, seed: run.seed, ...(tokenizer !== null && { tokenizer }) };
-    return runPolicy(await Policy.create({ ...random, ...place }), run);
-  },
-  resume: async (checkpoints, run) => {
-    const latest = await latestCheckpoint(checkpoints);
-    if (latest === null) return null;
-    const { policy, recipeState } = await Policy.resume(latest.folder, placement(run));
-    return { ...latest, policy: runPolicy(policy, run), recipeState };
-  },
-  prune: (checkpoints, keepLast, protectedSteps) => pruneCheckpoints(checkpoints, { keepLast, protectedSteps }),
-};
+/**
+ * The SDK's policies.
+ * @param commit of Gradus, for the manifests of checkpoints; null where it is not known.
+ */
+export function sdkPolicies(commit: string | null): PolicySource {
+  return {
+    start: async (run) => {
+      const { folder, config, tokenizer } = run.policy;
+      const place = placement(run);
+      if (folder !== null) return runPolicy(await Policy.load(folder, place), run, commit);
+      const random = { config: config ?? {}, seed: run.seed, ...(tokenizer !== null && { tokenizer }) };
+      return runPolicy(await Policy.create({ ...random, ...place }), run, commit);
+    },
+    resume: async (checkpoints, run) => {
+      const { policy, configHash, warnings, ...origin } = await Policy.resume(checkpoints, placement(run));
+      const changed = configHash !== undefined && configHash !== hashOf(run);
+      const warning = `${origin.folder} was written under another config or version: what follows is not the run that began`;
+      return {
+        ...origin,
+        policy: runPolicy(policy, run, commit),
+        warnings: changed ? [...warnings, warning] : warnings,
+      };
+    },
+    prune: (checkpoints, keepLast, protectedSteps) => pruneCheckpoints(checkpoints, { keepLast, protectedSteps }),
+  };
+}
 
 /** The policy of a folder, to be talked to. */
 export async function loadSpeakingPolicy(folder: string, place: PolicyPlace): Promise<SpeakingPolicy> {
@@ -32,8 +41,12 @@ function placement({ device, dtype, threads }: PolicyPlace): { device: string; d
   return { device, dtype, ...(threads !== null && { threads }) };
 }
 
-function runPolicy(policy: Policy, run: ResolvedRun): RunPolicy {
-  const configHash = createHash("sha256").update(JSON.stringify(run)).digest("hex");
+function hashOf(run: ResolvedRun): string {
+  return createHash("sha256").update(JSON.stringify(run)).digest("hex");
+}
+
+function runPolicy(policy: Policy, run: ResolvedRun, commit: string | null): RunPolicy {
+  const origin = { configHash: hashOf(run), ...(commit !== null && { commit }) };
   return {
     info: policy.info,
     rollout: (prompts, options) => policy.rollout(prompts, options),
@@ -44,7 +57,7 @@ function runPolicy(policy: Policy, run: ResolvedRun): RunPolicy {
     tokenize: (text, options) => policy.tokenize(text, options),
     applyChatTemplate: (messages) => policy.applyChatTemplate(messages),
     checkpoint: (folder, step, recipeState) =>
-      policy.checkpoint(folder, step, recipeState, { configHash, replace: true }),
+      policy.checkpoint(folder, step, recipeState, { ...origin, replace: true }),
     close: () => policy.close(),
   };
 }

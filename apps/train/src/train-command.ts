@@ -1,6 +1,6 @@
 // `bun run train` from its command line to its exit code; every side effect comes in as a parameter.
 import { join, resolve } from "node:path";
-import type { ConfigFiles } from "@gradus/config";
+import { ConfigError, type ConfigFiles } from "@gradus/config";
 import { openStore } from "@gradus/store";
 import { parseTrainCommand, type TrainCommand, trainHelp } from "./args.ts";
 import { configureRun } from "./configure.ts";
@@ -83,10 +83,22 @@ async function train(command: RunCommand, effects: TrainEffects, began: number):
 
 type Booking = Omit<RunInput, "store"> & { readonly runs: string; readonly out: string };
 
-/** Runs the recipe and books in the store how it went. */
-async function runAndBook(prepared: PreparedRun, { runs, out, ...input }: Booking): Promise<void> {
-  const { run, folder, clock } = input;
+async function runAndBook(prepared: PreparedRun, { runs, ...input }: Booking): Promise<void> {
   const store = openStore(join(runs, "gradus.sqlite"));
+  try {
+    const { id, checkpoints } = input.folder;
+    // To begin anew would forget every step of it.
+    if (prepared.resumed === null && store.checkpoints(id).length > 0)
+      throw new ConfigError(`${checkpoints}: the run's checkpoints are gone; put them back, or start a new run`);
+    await bookRun(prepared, { ...input, store });
+  } finally {
+    store.close();
+  }
+}
+
+/** Runs the recipe and books in the store how it went. */
+async function bookRun(prepared: PreparedRun, { out, ...input }: Omit<Booking, "runs"> & RunInput): Promise<void> {
+  const { run, folder, clock, store } = input;
   try {
     const now = clock.now();
     if (store.run(folder.id) === undefined) {
@@ -94,7 +106,7 @@ async function runAndBook(prepared: PreparedRun, { runs, out, ...input }: Bookin
       store.addRun({ id: folder.id, ...row, status: "running", createdAt: now, updatedAt: now });
     }
     store.setStatus(folder.id, "running", now);
-    await runRecipe(prepared, { ...input, store });
+    await runRecipe(prepared, input);
     store.setStatus(folder.id, "finished", clock.now());
   } catch (error) {
     const interrupted = error instanceof InterruptedError;
@@ -103,7 +115,5 @@ async function runAndBook(prepared: PreparedRun, { runs, out, ...input }: Bookin
     const goOn = `go on with: bun run train --resume ${folder.id}${place}`;
     if (interrupted) throw new InterruptedError(error.signal, `${error.message}; ${goOn}`);
     throw error;
-  } finally {
-    store.close();
   }
 }

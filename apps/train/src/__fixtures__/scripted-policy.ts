@@ -25,7 +25,7 @@ export function scriptedPolicies(script: Script = {}): PolicySource {
     start: async () => scriptedPolicy(0, script),
     resume: async (checkpoints) => {
       const step = checkpointSteps(checkpoints).at(-1);
-      if (step === undefined) return null;
+      if (step === undefined) throw new Error("no whole checkpoint");
       const folder = join(checkpoints, `step-${step}`);
       const weight = Number(readFileSync(join(folder, "weight"), "utf8"));
       const recipeState: unknown = JSON.parse(readFileSync(join(folder, "recipe.json"), "utf8"));
@@ -47,8 +47,9 @@ export function scriptedPolicy(start: number, { maxPositions = 1000, onMove }: S
   let updated: Promise<unknown> = Promise.resolve();
   const move = async (name: string): Promise<void> => onMove?.(name);
   const respond = (prompt: PromptInput, stream: string): { text: string; length: number } => {
-    const [left = 0, right = 0] = String(prompt).split(/[+=]/).map(Number);
-    const solved = share(`${prompt} ${stream} ${weight}`) < 1 / (1 + Math.exp(-weight));
+    const problem = typeof prompt === "object" && "text" in prompt ? prompt.text : String(prompt);
+    const [left = 0, right = 0] = problem.split(/[+=]/).map(Number);
+    const solved = share(`${problem} ${stream} ${weight}`) < 1 / (1 + Math.exp(-weight));
     const text = `${left + right + (solved ? 0 : 1)}`;
     return { text, length: 1 + Math.floor(4 * share(`length ${stream} ${weight}`)) };
   };
