@@ -49,7 +49,7 @@ export async function loadEvaluation({ run, policy, reward, show }: PhaseContext
     const { mean, responseLengthMean, problems: results, metrics } = await evaluate(generator, task, options);
     const samples: EvalSample[] = problems.slice(0, 8).map((problem, index) => {
       const answered = results[index]?.responses[0];
-      const { rendered, text = rendered, answer = "" } = problem;
+      const { rendered, text = rendered.text, answer = "" } = problem;
       return { prompt: text, answer, response: answered?.text ?? "", correct: answered?.kind === "correct" };
     });
     const size = { n: problems.length, length: responseLengthMean };

@@ -5,6 +5,7 @@ import {
   aceReasonStops,
   type Frame,
   type Prompt,
+  type PromptText,
   readDataset,
   renderPrompt,
   sftSample,
@@ -13,8 +14,8 @@ import {
 } from "@gradus/data";
 import type { RunPolicy } from "./run-policy.ts";
 
-/** A prompt and the text of it that the policy sees. */
-export type RenderedPrompt = Prompt & { readonly rendered: string };
+/** A prompt and what of it the policy sees. */
+export type RenderedPrompt = Prompt & { readonly rendered: PromptText };
 
 type Note = (text: string) => void;
 
@@ -32,7 +33,7 @@ export async function loadPrompts(
   return rendered;
 }
 
-async function render(prompt: Prompt, frame: Frame, policy: RunPolicy): Promise<string> {
+async function render(prompt: Prompt, frame: Frame, policy: RunPolicy): Promise<PromptText> {
   if (frame !== "chat-template") return renderPrompt(prompt, frame);
   // The policy applies templates on its own thread, so the text is asked for first and handed in after.
   const messages = prompt.messages ?? [{ role: "user" as const, content: prompt.text ?? "" }];
@@ -62,14 +63,7 @@ export async function loadSamples(
     sftSample(prompt, prompt.rendered, run.frame, inText ? aceReasonStops[0] : ""),
   );
   const room = inText || endId === undefined ? 0 : 1;
-  const result = await tokenizeSamples(
-    samples,
-    (text, part) => policy.tokenize(text, { addSpecial: part === "prompt" }),
-    {
-      maxTokens: maxTokens - room,
-      overlength: "drop",
-    },
-  );
+  const result = await tokenizeSamples(samples, (text, options) => policy.tokenize(text, options), maxTokens - room);
   if (result.dropped > 0)
     note(`${result.dropped} of ${samples.length} SFT samples have more than ${maxTokens} tokens and are left out`);
   if (result.samples.length === 0)
@@ -104,8 +98,8 @@ export async function checkContext(
   const encoder = new TextEncoder();
   for (const { rendered, source } of prompts) {
     // No token is shorter than a byte, so only a prompt of many bytes needs to be counted exactly.
-    if (encoder.encode(rendered).length + limit <= context) continue;
-    const { length } = await policy.tokenize(rendered, { addSpecial: true });
+    if (encoder.encode(rendered.text).length + limit <= context) continue;
+    const { length } = await policy.tokenize(rendered.text, { addSpecial: rendered.addSpecial });
     if (length + limit > context)
       refuse(` after the prompt of ${length} tokens at ${source}; use at most ${context - length}, or drop the prompt`);
   }

@@ -214,6 +214,6 @@ function showSample(
   const rollout = batch.rollouts[index];
   const prompt = prompts[rollout?.promptIndex ?? 0];
   if (rollout === undefined || prompt === undefined) return;
-  const [text, response] = [prompt.text ?? prompt.rendered, rollout.text];
+  const [text, response] = [prompt.text ?? prompt.rendered.text, rollout.text];
   show({ type: "sample", stage: `rl:${stage.name}`, prompt: text, response, score: scores[index] ?? Number.NaN });
 }

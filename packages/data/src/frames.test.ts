@@ -8,9 +8,10 @@ const block = "```python\n# Your solution code here\n```";
 
 test("acereason math, the question stripped", () => {
   const prompt = { id: "1", text: "  What is 1+1?\n", source: "row 1" };
-  expect(renderPrompt(prompt, "acereason")).toBe(
-    `${head}What is 1+1?\n\nPlease place your final answer inside \\boxed{}.${tail}`,
-  );
+  expect(renderPrompt(prompt, "acereason")).toEqual({
+    text: `${head}What is 1+1?\n\nPlease place your final answer inside \\boxed{}.${tail}`,
+    addSpecial: true,
+  });
 });
 
 test("acereason code, without and with a starter", () => {
@@ -25,10 +26,12 @@ test("acereason code, without and with a starter", () => {
 
 test("raw is the text as it is; chat-template is the policy's", () => {
   const prompt = { id: "1", text: "37+5-9=", source: "row 1" };
-  expect(renderPrompt(prompt, "raw")).toBe("37+5-9=");
-  expect(renderPrompt(prompt, "chat-template", (messages) => JSON.stringify(messages))).toBe(
-    '[{"role":"user","content":"37+5-9="}]',
-  );
+  expect(renderPrompt(prompt, "raw")).toEqual({ text: "37+5-9=", addSpecial: true });
+  // A template writes the beginning itself, so the tokenizer must not add another.
+  expect(renderPrompt(prompt, "chat-template", (messages) => JSON.stringify(messages))).toEqual({
+    text: '[{"role":"user","content":"37+5-9="}]',
+    addSpecial: false,
+  });
   expect(() => renderPrompt(prompt, "chat-template")).toThrow("there is none; use the frame acereason or raw");
 });
 

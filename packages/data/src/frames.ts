@@ -1,7 +1,7 @@
-// Frames: the exact text around a problem (design: recipe, Prompts). The border between prompt and response is the
+// Frames: the exact text around a problem (acereason: that of arXiv 2506.13284). The border between prompt and response is the
 // frame's end, which is also where the loss mask begins.
 import { DataError } from "./data-error.ts";
-import type { Message, Prompt } from "./prompt.ts";
+import type { Message, Prompt, PromptText } from "./prompt.ts";
 
 /** "acereason": the paper's text. "chat-template": the policy folder's own. "raw": the text as it is. */
 export type Frame = "acereason" | "chat-template" | "raw";
@@ -21,9 +21,11 @@ export function renderPrompt(
   prompt: Prompt,
   frame: Frame,
   applyChatTemplate?: (messages: readonly Message[]) => string,
-): string {
-  if (frame === "raw") return promptText(prompt, frame);
-  if (frame === "acereason") return aceReasonPrompt(promptText(prompt, frame), { kind: "math" });
+): PromptText {
+  if (frame === "raw") return { text: question(prompt, frame), addSpecial: true };
+  if (frame === "acereason") {
+    return { text: aceReasonPrompt(question(prompt, frame), { kind: "math" }), addSpecial: true };
+  }
   if (!applyChatTemplate) {
     throw new DataError(
       "bad-row",
@@ -31,12 +33,13 @@ export function renderPrompt(
         "use the frame acereason or raw",
     );
   }
-  return applyChatTemplate(prompt.messages ?? [{ role: "user", content: promptText(prompt, frame) }]);
+  const messages = prompt.messages ?? [{ role: "user" as const, content: question(prompt, frame) }];
+  return { text: applyChatTemplate(messages), addSpecial: false };
 }
 
-/** The paper's prompt for a question, which is stripped; `<think>\n` is part of the prompt. */
-export function aceReasonPrompt(question: string, task: AceReasonTask): string {
-  const user = `${question.trim()}\n\n${instruction(task)}`;
+/** The paper's prompt for a problem, which is stripped; `<think>\n` is part of the prompt. */
+export function aceReasonPrompt(problem: string, task: AceReasonTask): string {
+  const user = `${problem.trim()}\n\n${instruction(task)}`;
   return `<|im_start|>system\n${system}<|im_end|>\n<|im_start|>user\n${user}<|im_end|>\n<|im_start|>assistant\n<think>\n`;
 }
 
@@ -48,7 +51,7 @@ function instruction(task: AceReasonTask): string {
 }
 
 /** The question of a prompt: its text, or its only user message. */
-function promptText({ text, messages, source }: Prompt, frame: Frame): string {
+function question({ text, messages, source }: Prompt, frame: Frame): string {
   if (text !== undefined) return text;
   const [only, ...rest] = messages ?? [];
   if (only?.role === "user" && rest.length === 0) return only.content;

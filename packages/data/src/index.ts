@@ -9,11 +9,10 @@ export {
   sftBatches,
   type TokenizedSample,
   type TokenizedSamples,
-  type TokenizeOptions,
   tokenizeSamples,
 } from "./pack.ts";
 export { philox4x32, philoxKey } from "./philox.ts";
-export type { Message, Prompt } from "./prompt.ts";
+export type { Message, Prompt, PromptText } from "./prompt.ts";
 export { type Dataset, type DatasetOptions, parseDataset, readDataset } from "./read-dataset.ts";
 export { type SftSample, sftSample } from "./sft-sample.ts";
 export { shuffle } from "./shuffle.ts";

@@ -1,5 +1,4 @@
 // Packing: samples become token ids once, and batches of them one long row each, as `policy.batch` takes them.
-import { DataError } from "./data-error.ts";
 import { createLoader } from "./loader.ts";
 import type { SftSample } from "./sft-sample.ts";
 
@@ -9,39 +8,29 @@ export type TokenizedSample = { readonly id: string; readonly tokens: Uint32Arra
 /** Sequence s is tokens[cuSeqlens[s] … cuSeqlens[s + 1]]; lossMask is 1 where a token is predicted with loss. */
 export type PackedBatch = { tokens: Uint32Array; cuSeqlens: Uint32Array; lossMask: Uint8Array };
 
+export type TokenizedSamples = { samples: TokenizedSample[]; dropped: number };
+
+/** Token ids of a text; a policy's tokenizer fulfils it. */
+type Tokenize = (text: string, options: { addSpecial: boolean }) => Uint32Array | Promise<Uint32Array>;
+
 /**
- * What happens to samples of more than `maxTokens`: "drop" leaves them out, "truncate" cuts the response's end
- * (and drops those whose prompt alone fills the limit), "refuse" stops. All are counted.
+ * Token ids of all samples; those of more than `maxTokens` are left out and counted. Prompt and response are tokenized
+ * apart, so the border is where a rollout's would be.
  */
-export type TokenizeOptions = { readonly maxTokens: number; readonly overlength: "drop" | "truncate" | "refuse" };
-
-export type TokenizedSamples = { samples: TokenizedSample[]; dropped: number; truncated: number };
-
-/** A prompt may begin with the tokenizer's own beginning (BOS), as a rollout's does; a response never does. */
-type Tokenize = (text: string, part: "prompt" | "response") => Uint32Array | Promise<Uint32Array>;
-
-/** Token ids of all samples. Prompt and response are tokenized apart, so the border is where a rollout's would be. */
 export async function tokenizeSamples(
   samples: readonly SftSample[],
   tokenize: Tokenize,
-  { maxTokens, overlength }: TokenizeOptions,
+  maxTokens: number,
 ): Promise<TokenizedSamples> {
-  const result: TokenizedSamples = { samples: [], dropped: 0, truncated: 0 };
+  const result: TokenizedSamples = { samples: [], dropped: 0 };
   for (const { id, prompt, response } of samples) {
-    const before = await tokenize(prompt, "prompt");
-    const after = await tokenize(response, "response");
+    const before = await tokenize(prompt.text, { addSpecial: prompt.addSpecial });
+    const after = await tokenize(response, { addSpecial: false });
     const tokens = new Uint32Array(before.length + after.length);
     tokens.set(before);
     tokens.set(after, before.length);
-    const sample = { id, tokens, promptLength: before.length };
-    if (tokens.length <= maxTokens) result.samples.push(sample);
-    else if (overlength === "refuse") {
-      throw new DataError("bad-sample", `sample ${id} has ${tokens.length} tokens, the limit is ${maxTokens}`);
-    } else if (overlength === "drop" || before.length >= maxTokens) result.dropped++;
-    else {
-      result.truncated++;
-      result.samples.push({ ...sample, tokens: tokens.slice(0, maxTokens) });
-    }
+    if (tokens.length <= maxTokens) result.samples.push({ id, tokens, promptLength: before.length });
+    else result.dropped++;
   }
   return result;
 }

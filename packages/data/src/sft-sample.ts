@@ -1,19 +1,19 @@
 // SFT samples: the text before and after the border where the loss begins, as a frame wants it.
 import { DataError } from "./data-error.ts";
 import type { Frame } from "./frames.ts";
-import type { Prompt } from "./prompt.ts";
+import type { Prompt, PromptText } from "./prompt.ts";
 
 /** Loss is on `response` alone, its end token included. */
-export type SftSample = { readonly id: string; readonly prompt: string; readonly response: string };
+export type SftSample = { readonly id: string; readonly prompt: PromptText; readonly response: string };
 
 const thoughtOpening = /^<think>\n?/;
 
 /**
- * The sample of a prompt with a solution; `rendered` is the prompt's text under `frame`.
+ * The sample of a prompt with a solution; `rendered` is the prompt under `frame`.
  * Under acereason a response with a closed thought is taken as it is (its opening is part of the prompt); a bare
  * solution gets `\n</think>\n\n\boxed{answer}`. Every response ends in `endToken`.
  */
-export function sftSample(prompt: Prompt, rendered: string, frame: Frame, endToken: string): SftSample {
+export function sftSample(prompt: Prompt, rendered: PromptText, frame: Frame, endToken: string): SftSample {
   const { id, solution, answer, source } = prompt;
   if (solution === undefined) throw new DataError("bad-sample", `${source}: no solution; SFT learns from it`);
   if (frame !== "acereason") return { id, prompt: rendered, response: withEnd(solution, endToken) };

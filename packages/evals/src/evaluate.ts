@@ -54,7 +54,7 @@ export async function evaluate<P extends { readonly id: string }>(
 ): Promise<EvalResult> {
   if (task.problems.length === 0) throw new RangeError(`task ${task.name} has no problems to evaluate`);
   const { n, maxTokens, temperature, seed, purpose = "eval", stop } = options;
-  const inputs = task.problems.map(task.promptInput);
+  const inputs = await Promise.all(task.problems.map(task.promptInput));
   const generations = await generator.generate(inputs, {
     n,
     maxTokens,
@@ -75,7 +75,8 @@ async function judgeProblem<P extends { readonly id: string }>(
   input: PromptInput | undefined,
   generations: readonly Generation[],
 ): Promise<ProblemResult & { readonly scores: readonly number[] }> {
-  const promptText = typeof input === "string" ? { promptText: input } : {};
+  const text = textOf(input);
+  const promptText = text === undefined ? {} : { promptText: text };
   const verdicts = await Promise.all(
     generations.map(({ text, tokens, finishReason }) =>
       task.judge({ prompt, ...promptText, text, finishReason, length: tokens.length }),
@@ -92,6 +93,11 @@ async function judgeProblem<P extends { readonly id: string }>(
   }));
   const correct = scores.filter((score) => score >= 1).length;
   return { id: prompt.id, mean: mean(scores), correct, graded: scores.length, responses, scores };
+}
+
+function textOf(input: PromptInput | undefined): string | undefined {
+  if (typeof input === "object" && "text" in input) return input.text;
+  return typeof input === "string" ? input : undefined;
 }
 
 function summarize(

@@ -1,9 +1,13 @@
 // What an evaluation asks of a model: a local policy or an HTTP endpoint fulfils it by shape.
 
-/** Messages, raw text, or token ids. */
+/** A text with or without the tokenizer's own beginning (BOS): without it where a chat template has written it already. */
+export type PromptText = { readonly text: string; readonly addSpecial: boolean };
+
+/** Messages, raw text (which gets the tokenizer's beginning), or token ids. */
 export type PromptInput =
   | readonly { readonly role: "system" | "user" | "assistant"; readonly content: string }[]
   | string
+  | PromptText
   | Uint32Array;
 
 /** One response; `tokens` are its ids, the end token included where there was one. */

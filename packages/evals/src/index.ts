@@ -1,5 +1,5 @@
 // The public names of @gradus/evals.
 export { type EvalResult, type EvaluateOptions, evaluate, type ProblemResult } from "./evaluate.ts";
-export type { GenerateOptions, Generation, Generator, PromptInput } from "./generator.ts";
+export type { GenerateOptions, Generation, Generator, PromptInput, PromptText } from "./generator.ts";
 export { passAtK } from "./pass-at-k.ts";
 export type { EvalRollout, EvalVerdict, Task } from "./task.ts";

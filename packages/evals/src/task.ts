@@ -19,6 +19,6 @@ export type Task<P extends { readonly id: string } = { readonly id: string }> = 
   /** The name in metrics: val-core/<name>/mean@N. */
   readonly name: string;
   readonly problems: readonly P[];
-  readonly promptInput: (problem: P) => PromptInput;
+  readonly promptInput: (problem: P) => PromptInput | Promise<PromptInput>;
   readonly judge: (rollout: EvalRollout<P>) => Promise<EvalVerdict>;
 };

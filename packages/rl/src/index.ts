@@ -19,6 +19,7 @@ export type {
   Message,
   PackedTokens,
   PromptInput,
+  PromptText,
   RolloutBatch,
   RolloutInfo,
   RolloutOptions,

@@ -23,11 +23,15 @@ export function judgeRollouts<P>(
       if (prompt === undefined) throw new Error(`the policy answered prompt ${promptIndex} of ${prompts.length}`);
       if (finishReason === "abort") return { status: "fault", reason: "the rollout was aborted" };
       if (isFiltered(finishReason === "length", options.overlongFiltering)) return undefined;
-      const input = inputs[promptIndex];
-      const promptText = typeof input === "string" ? { promptText: input } : {};
-      return options.judge({ prompt, ...promptText, text, finishReason, length });
+      const promptText = textOf(inputs[promptIndex]);
+      return options.judge({ prompt, ...(promptText !== undefined && { promptText }), text, finishReason, length });
     }),
   );
+}
+
+function textOf(input: PromptInput | undefined): string | undefined {
+  if (typeof input === "object" && "text" in input) return input.text;
+  return typeof input === "string" ? input : undefined;
 }
 
 /** The kind of a rollout in records: its verdict's, "fault", or "truncated" where it was not graded. */

@@ -39,7 +39,7 @@ export type RolloutColumns = { scores: Float32Array; kinds: readonly string[]; a
 export type GrpoOptions<P> = WeightOptions & {
   readonly policy: TrainablePolicy;
   readonly prompts: Source<P>;
-  readonly promptInput: (prompt: P) => PromptInput;
+  readonly promptInput: (prompt: P) => PromptInput | Promise<PromptInput>;
   /** The verdict on one rollout; retries of faults are its own affair. */
   readonly judge: (rollout: JudgedRollout<P>) => Promise<RolloutVerdict>;
   readonly seed: bigint | number;

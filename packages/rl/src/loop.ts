@@ -27,7 +27,7 @@ export async function* grpoLoop<P extends { readonly id: string }>(
     // 1. Prompts.
     const drawn = options.prompts.take(state.cursor, options.promptsPerStep);
     if (!drawn) return "prompts-exhausted";
-    const inputs = drawn.items.map(options.promptInput);
+    const inputs = await Promise.all(drawn.items.map(options.promptInput));
 
     // 2. Rollout: a group of responses per prompt from the policy as it is.
     const { seed, stage, groupSize, maxResponseLength, temperature, stop } = options;

@@ -3,8 +3,11 @@
 
 export type Message = { readonly role: "system" | "user" | "assistant"; readonly content: string };
 
-/** Messages (the policy's own chat template), raw text, or token ids. */
-export type PromptInput = readonly Message[] | string | Uint32Array;
+/** A text with or without the tokenizer's own beginning (BOS): without it where a chat template has written it already. */
+export type PromptText = { readonly text: string; readonly addSpecial: boolean };
+
+/** Messages (the policy's own chat template), raw text (which gets the tokenizer's beginning), or token ids. */
+export type PromptInput = readonly Message[] | string | PromptText | Uint32Array;
 
 /** "length": the response reached the limit without an end token. */
 export type FinishReason = "stop" | "length" | "abort";

@@ -2,11 +2,11 @@
 import { type EvalResult, evaluate as evaluateTask, type Generator } from "@gradus/evals";
 import { judge, type Reward } from "@gradus/rewards";
 import { z } from "zod";
-import { promptInput, type TaskPrompt } from "./grpo.ts";
 import { readOptions, seed } from "./options.ts";
+import { promptInput, type TaskPrompt, type Templating } from "./task-prompt.ts";
 
 const schema = z.strictObject({
-  policy: z.custom<Generator>(
+  policy: z.custom<Generator & Templating>(
     (value) => typeof value === "object" && value !== null && "generate" in value,
     "expected a Policy",
   ),
@@ -24,7 +24,7 @@ const schema = z.strictObject({
 
 /** Options of `evaluate`. */
 export type EvaluateOptions<P extends TaskPrompt> = {
-  readonly policy: Generator;
+  readonly policy: Generator & Templating;
   /** The name in metrics: val-core/<name>/mean@n. */
   readonly name?: string;
   readonly prompts: readonly P[];
@@ -52,7 +52,7 @@ export async function evaluate<P extends TaskPrompt>(options: EvaluateOptions<P>
   const task = {
     name,
     problems: prompts,
-    promptInput: (prompt: TaskPrompt) => promptInput(prompt, frame),
+    promptInput: (prompt: TaskPrompt) => promptInput(prompt, frame, policy),
     judge: (rollout: Parameters<typeof reward>[0]) => judge(reward, rollout),
   };
   return evaluateTask(policy, task, { ...sampling, ...(stop && { stop }), ...(passAt && { passAt }) });

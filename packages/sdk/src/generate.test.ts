@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import {
+  beginToken,
   endToken,
   failure,
   removeTemporaryFolders,
@@ -97,6 +98,37 @@ test("messages go through the folder's chat template", async () => {
   expect(await policy.detokenize(ids, { keepSpecial: true })).toBe(text);
   const options = { maxTokens: 9, seed: 2 };
   expect(await policy.generate([messages], options)).toEqual(await policy.generate([ids], options));
+});
+
+test("a text from a chat template gets no second beginning: in generate, stream and rollout alike", async () => {
+  const template = "<begin>{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>";
+  const own = await tinyPolicy({ tokenizer: tokenizerFolder({ addsBegin: true, template }) });
+  const messages = [{ role: "user" as const, content: "a" }];
+  const text = await own.applyChatTemplate(messages);
+  const once = Uint32Array.of(beginToken, 257, 97, 258);
+  expect(await own.tokenize(text, { addSpecial: false })).toEqual(once);
+  expect(await own.tokenize(text, { addSpecial: true })).toEqual(Uint32Array.of(beginToken, ...once));
+
+  const rendered = { text, addSpecial: false };
+  const options = { maxTokens: 9, seed: 2 };
+  const [expected] = await own.generate([once], options);
+  for (const prompt of [rendered, messages]) expect(await own.generate([prompt], options)).toEqual([expected ?? []]);
+  // Raw text gets the beginning from the tokenizer.
+  const raw = { text: "<user>a<assistant>", addSpecial: true };
+  for (const prompt of [raw, raw.text]) expect(await own.generate([prompt], options)).toEqual([expected ?? []]);
+
+  let streamed = "";
+  for await (const piece of own.stream(rendered, options)) streamed += piece;
+  expect(streamed).toBe(expected?.[0]?.text ?? "");
+  const batch = await own.rollout([rendered, raw, raw.text, messages, once], {
+    groupSize: 1,
+    maxResponseLength: 3,
+    temperature: 1,
+    seed: 2,
+  });
+  expect(batch.rollouts.map(({ promptLength }) => promptLength)).toEqual([4, 4, 4, 4, 4]);
+  batch.close();
+  await own.close();
 });
 
 test("progress is told while a call runs", async () => {

@@ -1,32 +1,22 @@
 // GRPO from the SDK: checks the options, gives rl's loop a policy, prompts and a judge, and yields its records.
-import { createLoader, type Frame, renderPrompt } from "@gradus/data";
+import { createLoader, type Frame } from "@gradus/data";
 import { judge, type Reward } from "@gradus/rewards";
 import {
   grpoLoop,
   type GrpoOptions as LoopOptions,
   type LoopState,
-  type PromptInput,
   type StageEnd,
   type StepRecord,
   startLoop,
   type TrainablePolicy,
 } from "@gradus/rl";
 import { z } from "zod";
-import { GradusError } from "./gradus-error.ts";
 import { optimizerOptions, optimizerSettings, type RateOptions } from "./optimizer-options.ts";
 import { readOptions, seed } from "./options.ts";
-
-/** A prompt to train or evaluate on: exactly one of messages, text and ids; `answer` is what the built-in rewards compare with. */
-export type TaskPrompt = {
-  readonly id: string;
-  readonly messages?: readonly { readonly role: "system" | "user" | "assistant"; readonly content: string }[];
-  readonly text?: string;
-  readonly ids?: Uint32Array;
-  readonly answer?: string;
-};
+import { promptInput, type TaskPrompt, type Templating } from "./task-prompt.ts";
 
 const schema = z.strictObject({
-  policy: z.custom<TrainablePolicy>(
+  policy: z.custom<TrainablePolicy & Templating>(
     (value) => typeof value === "object" && value !== null && "rollout" in value,
     "expected a Policy",
   ),
@@ -58,7 +48,7 @@ const schema = z.strictObject({
 
 /** Options of `grpo`; what is not said has the paper's value (see each field). */
 export type GrpoOptions<P extends TaskPrompt> = RateOptions & {
-  readonly policy: TrainablePolicy;
+  readonly policy: TrainablePolicy & Templating;
   readonly prompts: readonly P[];
   /** A number or a verdict for one rollout, at once or later. */
   readonly reward: Reward<P>;
@@ -115,7 +105,7 @@ export async function* grpo<P extends TaskPrompt>(
   return yield* grpoLoop<TaskPrompt>({
     policy,
     prompts: createLoader(prompts, { seed: read.seed, stage, ...(passes !== undefined && { epochs: passes }) }),
-    promptInput: (prompt) => promptInput(prompt, frame),
+    promptInput: (prompt) => promptInput(prompt, frame, policy),
     judge: (rollout) => judge(reward, rollout),
     seed: read.seed,
     stage,
@@ -135,29 +125,6 @@ export async function* grpo<P extends TaskPrompt>(
     clock: read.clock ?? secondsNow,
     ...(record && { record }),
   });
-}
-
-/** What the policy is given for a prompt; a frame needs text or messages. */
-export function promptInput(prompt: TaskPrompt, frame: Frame): PromptInput {
-  const given = prompt.ids ?? prompt.messages ?? prompt.text;
-  if (given === undefined) {
-    throw new GradusError("bad-input", `prompt ${prompt.id} has neither messages nor text nor ids`, {
-      value: prompt.id,
-    });
-  }
-  if (frame === "raw" || given instanceof Uint32Array) return given;
-  if (frame === "chat-template") return prompt.messages ?? [{ role: "user", content: prompt.text ?? "" }];
-  const { id, messages, text } = prompt;
-  const source = `prompt ${id}`;
-  return renderPrompt(
-    {
-      id,
-      source,
-      ...(text !== undefined && { text }),
-      ...(messages && { messages: messages.map((message) => ({ ...message })) }),
-    },
-    frame,
-  );
 }
 
 export function secondsNow(): number {

@@ -8,6 +8,7 @@ export type {
   Message,
   PackedTokens,
   PromptInput,
+  PromptText,
   RolloutBatch,
   RolloutInfo,
   StageEnd,
@@ -18,7 +19,7 @@ export type {
 export { type LatestCheckpoint, latestCheckpoint, pruneCheckpoints } from "./checkpoints.ts";
 export { type EvaluateOptions, evaluate } from "./evaluate.ts";
 export { GradusError, type GradusErrorCode } from "./gradus-error.ts";
-export { type GrpoOptions, grpo, type TaskPrompt } from "./grpo.ts";
+export { type GrpoOptions, grpo } from "./grpo.ts";
 export type {
   CheckpointOptions,
   CreateOptions,
@@ -33,3 +34,4 @@ export type {
 export { Policy } from "./policy.ts";
 export type { Completion, Memory, PolicyInfo, ResumedPolicy, Score } from "./policy-types.ts";
 export { type SftOptions, type SftSample, sft } from "./sft.ts";
+export type { TaskPrompt } from "./task-prompt.ts";

@@ -1,7 +1,7 @@
 // grpo, sft and evaluate as a user meets them: options in, records out.
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { endToken, failure, removeTemporaryFolders, tinyPolicy, tokenizerFolder } from "./__fixtures__/tiny-policy.ts";
-import { evaluate, grpo, type Policy, type StepRecord, sft } from "./index.ts";
+import { evaluate, grpo, mathReward, type Policy, type Reward, type StepRecord, sft } from "./index.ts";
 
 let policy: Policy;
 beforeAll(async () => {
@@ -64,6 +64,32 @@ test("grpo refuses what cannot work, in one line", async () => {
   expect(await first({ groupSize: 2, prompts: [{ id: "empty" }] })).toMatchObject({
     message: expect.stringContaining("prompt empty"),
   });
+});
+
+test("messages whose template opens a thought: a response that never closes it has no answer", async () => {
+  const template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant><think>";
+  const own = await tinyPolicy({ tokenizer: tokenizerFolder({ template }) });
+  const prompt = { id: "a", messages: [{ role: "user" as const, content: "1+1?" }], answer: "2" };
+  const rendered = { text: "<user>1+1?<assistant><think>", addSpecial: false };
+  // As if the policy boxed the right answer and then was done, its thought still open or closed before.
+  const samples = [{ prompt: rendered, response: "\\boxed{2}" }];
+  for await (const _ of sft({ policy: own, samples, batchSize: 1, steps: 60, learningRate: 1e-2 }));
+  const [[response] = []] = await own.generate([prompt.messages], { maxTokens: 12, temperature: 0 });
+  expect(response?.text).toBe("\\boxed{2}");
+  const options = { policy: own, prompts: [prompt], reward: mathReward(), maxTokens: 12, temperature: 0, n: 2 };
+  for (const frame of ["raw", "chat-template"] as const) {
+    expect((await evaluate({ ...options, frame })).kinds).toEqual({ "no-answer": 2 });
+  }
+  const seen: (string | undefined)[] = [];
+  const reward: Reward = (rollout) => {
+    seen.push(rollout.promptText);
+    return mathReward()(rollout);
+  };
+  const loop = { overlongFiltering: "off", groupSize: 2, maxResponseLength: 12, steps: 1, learningRate: 1e-9 } as const;
+  const [record] = await recordsOf(grpo({ policy: own, prompts: [prompt], reward, ...loop }));
+  expect(record?.["reward/no_answer"]).toBe(2);
+  expect(seen).toEqual([rendered.text, rendered.text]);
+  await own.close();
 });
 
 test("sft learns text samples up to the end token, evaluate measures it", async () => {

@@ -11,7 +11,7 @@ import type {
 } from "@gradus/rl";
 import { handleOf, rolloutBatch, trainingBatch } from "./batches.ts";
 import { type Calls, createCalls, runCall } from "./calls.ts";
-import { fromNative, GradusError } from "./gradus-error.ts";
+import { fromNative, GradusError, toGradusError } from "./gradus-error.ts";
 import {
   generateSampling,
   nativePlacement,
@@ -96,7 +96,7 @@ export class Policy implements TrainablePolicy {
    * A policy with its optimizer state, from a `step-N` folder or the newest good one of a checkpoints folder.
    *
    * @example
-   * const { policy, recipeState } = await Policy.resume("runs/last/checkpoints");
+   * const { policy, recipeState } = await Policy.resume("runs/20260101-120000-tiny/checkpoints");
    */
   static async resume(checkpoint: string, options: LoadOptions = {}): Promise<ResumedPolicy<Policy>> {
     const placement = nativePlacement(readOptions(loadOptions, "Policy.resume", options));
@@ -116,7 +116,7 @@ export class Policy implements TrainablePolicy {
    */
   async generate(prompts: readonly PromptInput[], options: GenerateOptions = {}): Promise<Completion[][]> {
     const read = readOptions(generateOptions, "generate", options);
-    const given = nativePrompts("generate", prompts);
+    const given = nativePrompts("generate", prompts, this.#encode);
     const responses = await fromNative(() =>
       runCall(this.#native, this.#calls, read, (call) => this.#native.generate(given, generateSampling(call, read))),
     );
@@ -135,7 +135,7 @@ export class Policy implements TrainablePolicy {
    */
   async *stream(prompt: PromptInput, options: StreamOptions = {}): AsyncGenerator<string, void, undefined> {
     const read = readOptions(streamOptions, "stream", options);
-    const given = nativePrompts("stream", [prompt]);
+    const given = nativePrompts("stream", [prompt], this.#encode);
     const left = new AbortController();
     const signal = read.signal === undefined ? left.signal : AbortSignal.any([read.signal, left.signal]);
     const start = async (onPiece: (text: string) => void) => {
@@ -174,7 +174,7 @@ export class Policy implements TrainablePolicy {
    */
   async rollout(prompts: readonly PromptInput[], options: RolloutOptions): Promise<RolloutBatch> {
     const read = readOptions(rolloutOptions, "rollout", options);
-    const given = nativePrompts("rollout", prompts, read.ids);
+    const given = nativePrompts("rollout", prompts, this.#encode, read.ids);
     const handle = await fromNative(() =>
       runCall(this.#native, this.#calls, read, (call) => this.#native.rollout(given, rolloutSampling(call, read))),
     );
@@ -244,6 +244,14 @@ export class Policy implements TrainablePolicy {
   async save(folder: string): Promise<void> {
     await fromNative(() => this.#native.save(folder));
   }
+
+  readonly #encode = (text: string): Uint32Array => {
+    try {
+      return this.#native.tokenize(text, false);
+    } catch (cause) {
+      throw toGradusError(cause);
+    }
+  };
 
   /** Token ids of a text. `addSpecial` lets the tokenizer add its own beginning (BOS), as text prompts have it. */
   async tokenize(text: string, options: { addSpecial?: boolean } = {}): Promise<Uint32Array> {

@@ -8,8 +8,18 @@ const messages = z
   .array(z.object({ role: z.enum(["system", "user", "assistant"]), content: z.string() }))
   .min(1, "a conversation needs a message");
 
-/** The native form of each prompt: messages (the policy's chat template), raw text, or token ids; `ids` name them. */
-export function nativePrompts(call: string, prompts: readonly PromptInput[], ids?: readonly string[]): NativePrompt[] {
+const promptText = z.strictObject({ text: z.string(), addSpecial: z.boolean() });
+
+/**
+ * The native form of each prompt: messages (the policy's chat template), text, or token ids; `ids` name them.
+ * `tokenize` gives the token ids of a text as it is.
+ */
+export function nativePrompts(
+  call: string,
+  prompts: readonly PromptInput[],
+  tokenize: (text: string) => Uint32Array,
+  ids?: readonly string[],
+): NativePrompt[] {
   if (!Array.isArray(prompts)) {
     throw new GradusError(
       "bad-input",
@@ -25,18 +35,20 @@ export function nativePrompts(call: string, prompts: readonly PromptInput[], ids
   }
   return prompts.map((prompt, index) => {
     const id = ids?.[index];
-    return { ...content(call, prompt, index), ...(id !== undefined && { id }) };
+    return { ...content(call, prompt, index, tokenize), ...(id !== undefined && { id }) };
   });
 }
 
-function content(call: string, prompt: unknown, index: number): NativePrompt {
+function content(call: string, prompt: unknown, index: number, tokenize: (text: string) => Uint32Array): NativePrompt {
   if (typeof prompt === "string") return { text: prompt };
   if (prompt instanceof Uint32Array) return { ids: prompt };
+  const given = promptText.safeParse(prompt);
+  if (given.success) return given.data.addSpecial ? { text: given.data.text } : { ids: tokenize(given.data.text) };
   const parsed = messages.safeParse(prompt);
   if (parsed.success) return { messages: parsed.data };
   const hint =
     typeof prompt === "object" && prompt !== null && "role" in prompt
       ? "this is a message; a conversation is an array of messages, and prompts are an array of those: [[message, …]]"
-      : "expected messages ({ role: system | user | assistant, content }), a string, or a Uint32Array of token ids";
+      : "expected messages ({ role: system | user | assistant, content }), a string, { text, addSpecial }, or a Uint32Array of token ids";
   throw new GradusError("bad-input", `${call}: prompt ${index}: ${hint}`, { value: prompt });
 }

@@ -1,6 +1,14 @@
 // Supervised fine-tuning from the SDK: samples become packed batches, rl's SFT loop does the rest.
 import { sftBatches, type TokenizedSample } from "@gradus/data";
-import { type LoopState, type StageEnd, type StepRecord, sftLoop, startLoop, type TrainablePolicy } from "@gradus/rl";
+import {
+  type LoopState,
+  type PromptText,
+  type StageEnd,
+  type StepRecord,
+  sftLoop,
+  startLoop,
+  type TrainablePolicy,
+} from "@gradus/rl";
 import { z } from "zod";
 import { GradusError } from "./gradus-error.ts";
 import { secondsNow } from "./grpo.ts";
@@ -13,8 +21,11 @@ export interface SftPolicy extends TrainablePolicy {
   tokenize(text: string, options?: { addSpecial?: boolean }): Promise<Uint32Array>;
 }
 
-/** A sample as text (its response gets the end token), or as token ids whose loss begins at `promptLength`. */
-export type SftSample = { readonly prompt: string; readonly response: string } | Omit<TokenizedSample, "id">;
+/** A sample as text; its response gets the end token. */
+type TextSample = { readonly prompt: string | PromptText; readonly response: string };
+
+/** A sample as text, or as token ids whose loss begins at `promptLength`. */
+export type SftSample = TextSample | Omit<TokenizedSample, "id">;
 
 const schema = z.strictObject({
   policy: z.custom<SftPolicy>(
@@ -23,7 +34,7 @@ const schema = z.strictObject({
   ),
   samples: z.array(z.custom<SftSample>()).min(1, "expected at least one sample").readonly(),
   batchSize: z.int().min(1),
-  epochs: z.number().positive().default(1),
+  epochs: z.number().positive().optional(),
   steps: z.int().min(1).optional(),
   seed: seed.default(0),
   maxSkippedInARow: z.int().min(1).default(3),
@@ -39,7 +50,7 @@ export type SftOptions = RateOptions & {
   readonly samples: readonly SftSample[];
   /** Samples per update. */
   readonly batchSize: number;
-  /** Passes over the samples, each in its own seeded order; 1. */
+  /** Passes over the samples, each in its own seeded order; without `steps`, 1. */
   readonly epochs?: number;
   /** Ends after so many updates. */
   readonly steps?: number;
@@ -69,13 +80,14 @@ export async function* sft(options: SftOptions): AsyncGenerator<StepRecord, Stag
     maxSkippedInARow,
     ...read
   } = readOptions(schema, "sft", options);
+  const passes = epochs ?? (steps === undefined ? 1 : undefined);
   const tokenized: TokenizedSample[] = [];
   for (const [index, sample] of samples.entries()) {
     tokenized.push({ id: String(index), ...("tokens" in sample ? sample : await tokenizeSample(policy, sample)) });
   }
   return yield* sftLoop({
     policy,
-    batches: sftBatches(tokenized, { batchSize, seed: key, epochs }),
+    batches: sftBatches(tokenized, { batchSize, seed: key, ...(passes !== undefined && { epochs: passes }) }),
     optimizer: optimizerSettings(read),
     ...(steps !== undefined && { steps }),
     maxSkippedInARow,
@@ -84,8 +96,9 @@ export async function* sft(options: SftOptions): AsyncGenerator<StepRecord, Stag
   });
 }
 
-async function tokenizeSample(policy: SftPolicy, { prompt, response }: { prompt: string; response: string }) {
-  const before = await policy.tokenize(prompt, { addSpecial: true });
+async function tokenizeSample(policy: SftPolicy, { prompt, response }: TextSample) {
+  const { text, addSpecial } = typeof prompt === "string" ? { text: prompt, addSpecial: true } : prompt;
+  const before = await policy.tokenize(text, { addSpecial });
   const after = await policy.tokenize(response);
   const [end] = policy.info.eosTokenIds;
   if (end === undefined) {

@@ -36,8 +36,20 @@ export function temporaryFolder(): string {
   return folder;
 }
 
+export const beginToken = 259;
+
+type TokenizerOptions = {
+  /** The tokenizer puts `<begin>` before a text, as Llama's does. */
+  readonly addsBegin?: boolean;
+  readonly template?: string;
+};
+
+/** Each message behind its role; the assistant's turn is opened. */
+const plainTemplate =
+  "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
+
 /** A folder with a byte tokenizer and a chat template. */
-export function tokenizerFolder(): string {
+export function tokenizerFolder({ addsBegin = false, template = plainTemplate }: TokenizerOptions = {}): string {
   const folder = join(temporaryFolder(), "tokenizer");
   mkdirSync(folder);
   const special = (content: string, id: number) => ({
@@ -50,24 +62,30 @@ export function tokenizerFolder(): string {
     special: true,
   });
   const byteLevel = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: false };
+  const begin = addsBegin ? [special("<begin>", beginToken)] : [];
   const tokenizer = {
     version: "1.0",
     truncation: null,
     padding: null,
-    added_tokens: [special("<end>", endToken), special("<user>", 257), special("<assistant>", 258)],
+    added_tokens: [special("<end>", endToken), special("<user>", 257), special("<assistant>", 258), ...begin],
     normalizer: null,
     pre_tokenizer: byteLevel,
-    post_processor: null,
+    post_processor: addsBegin ? beginProcessor : null,
     decoder: byteLevel,
     model: { type: "BPE", vocab: byteVocabulary(), merges: [] },
   };
   writeFileSync(join(folder, "tokenizer.json"), JSON.stringify(tokenizer));
   writeFileSync(join(folder, "tokenizer_config.json"), JSON.stringify({ eos_token: "<end>" }));
-  const template =
-    "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
   writeFileSync(join(folder, "chat_template.jinja"), template);
   return folder;
 }
+
+const beginProcessor = {
+  type: "TemplateProcessing",
+  single: [{ SpecialToken: { id: "<begin>", type_id: 0 } }, { Sequence: { id: "A", type_id: 0 } }],
+  pair: [],
+  special_tokens: { "<begin>": { id: "<begin>", ids: [beginToken], tokens: ["<begin>"] } },
+};
 
 /** GPT-2's byte alphabet: byte b has id b. */
 function byteVocabulary(): Record<string, number> {
