@@ -46,6 +46,7 @@ test("help names every flag", () => {
   expect(parseTrainCommand(["-h"])).toEqual({ kind: "help" });
   for (const flag of "preset config data model resume out device dtype threads seed json help".split(" "))
     expect(trainHelp).toContain(`--${flag}`);
+  expect(trainHelp).toContain("Exit codes: 0 done; 2 refused");
 });
 
 describe("mistakes", () => {

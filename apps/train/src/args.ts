@@ -1,6 +1,7 @@
 // The command line of `bun run train`.
 import { presetNames } from "@gradus/config";
-import { describeFlags, type Flag, parseFlags } from "./flags.ts";
+import { exitCodesHelp } from "./explain-error.ts";
+import { describeFlags, type Flag, parseFlags, policyFlags } from "./flags.ts";
 import { UsageError } from "./usage-error.ts";
 
 const flags: readonly Flag[] = [
@@ -9,10 +10,7 @@ const flags: readonly Flag[] = [
   { name: "data", value: "FILE", help: "rows for the SFT phase and the RL stages (JSONL, also .gz)" },
   { name: "model", value: "FOLDER", help: "Hugging Face folder of the starting policy" },
   { name: "resume", value: "RUN", help: "go on with a run by its id, or with the newest one: last" },
-  { name: "out", value: "FOLDER", help: "where runs are kept (default: runs)" },
-  { name: "device", value: "NAME", help: "auto, cpu, cuda or cuda-sim" },
-  { name: "dtype", value: "NAME", help: "type of the weights: f32 (bf16 and q8_0 to come)" },
-  { name: "threads", value: "N", help: "CPU threads (default: every core)" },
+  ...policyFlags,
   { name: "seed", value: "N", help: "the seed of every random number of the run" },
   { name: "json", help: "one JSON object a line on stdout; the last one is the summary" },
   { name: "help", help: "this page" },
@@ -24,7 +22,9 @@ ${describeFlags(flags)}
 
 Any field of the config is a flag by its dotted name, for example
   --rl.stages.0.maxResponseLength 64   --sft.steps 500   --reward ./reward.ts#score
-packages/config/generated/schema.json describes every field with its unit and default.`;
+packages/config/generated/schema.json describes every field with its unit and default.
+
+${exitCodesHelp}`;
 
 export type TrainCommand =
   | { readonly kind: "help" }

@@ -149,7 +149,7 @@ test("generate talks to the run, the same for the same seed", async () => {
   ).toEqual(Array(3).fill("response"));
 }, 60_000);
 
-test("wrong input is one line that names it, exit code not 0, nothing left behind", async () => {
+test("wrong input is one line that names it, exit code 2, nothing left behind", async () => {
   const folder = engineRecipe();
   const good = join(checkpointsOf(whole), "step-12");
   for (const name of ["cut", "alien"]) {
@@ -178,6 +178,7 @@ test("wrong input is one line that names it, exit code not 0, nothing left behin
       /rl\.stages\.1\.maxResponseLength \(long\): 64 tokens do not fit the policy's context of 64/,
     ],
     ["--rl.groupSize 1", /group of one/],
+    ["--reward missing.ts#score", /missing\.ts/],
     ["--device cuda", /cuda/],
     ["--dtype bf16", /bf16/],
   ];
@@ -190,12 +191,14 @@ test("wrong input is one line that names it, exit code not 0, nothing left behin
         "engine.jsonc",
         ...argv.split(" "),
       );
-      expect([argv, exitCode > 0, stdout]).toEqual([argv, true, ""]);
+      expect([argv, exitCode, stdout]).toEqual([argv, 2, ""]);
       expect(stderr).toMatch(/^error: [^\n]+\n$/);
       expect(stderr).toMatch(message);
       expect(stderr).not.toMatch(/this should not happen|\.ts:\d+/);
     }),
   );
+  const generate = await finish("generate.ts", folder, "cut", "37+5=", "--frame", "raw");
+  expect([generate.exitCode, generate.stdout, generate.stderr]).toEqual([2, "", expect.stringContaining("cut/model")]);
   expect(readdirSync(folder).sort()).toEqual(before);
   expect(existsSync(join(folder, "runs"))).toBe(false);
 }, 120_000);

@@ -5,6 +5,14 @@ import { UsageError } from "./usage-error.ts";
 /** A flag of a verb; `value` is what its argument stands for in the help, absent for a switch. */
 export type Flag = { readonly name: string; readonly value?: string; readonly help: string };
 
+/** Flags that mean the same to every verb with a policy. */
+export const policyFlags: readonly Flag[] = [
+  { name: "device", value: "NAME", help: "auto, cpu, cuda or cuda-sim" },
+  { name: "dtype", value: "NAME", help: "type of the weights: f32 (bf16 and q8_0 to come)" },
+  { name: "threads", value: "N", help: "CPU threads (default: the physical cores that this process may use)" },
+  { name: "out", value: "FOLDER", help: "where runs are kept (default: runs)" },
+];
+
 export type ParsedFlags = {
   /** Values of the verb's own flags; a switch has "". The last one wins. */
   readonly values: ReadonlyMap<string, string>;

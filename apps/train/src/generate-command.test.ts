@@ -58,10 +58,10 @@ async function generate(
 test("a run is asked in its own frame with its evaluation's settings, from its last checkpoint", async () => {
   for (const name of ["last", id, `runs/${id}`]) {
     const { exitCode, stdout, loaded } = await generate(name, "3+4=");
-    expect([exitCode, stdout]).toEqual([0, `["3+4=",{"maxTokens":8,"temperature":1,"seed":1}]\n`]);
+    expect([exitCode, stdout]).toEqual([0, `[{"text":"3+4=","addSpecial":true},{"maxTokens":8,"temperature":1,"seed":1}]\n`]);
     expect(loaded).toBe(`runs/${id}/checkpoints/step-15 {"device":"auto","dtype":"f32","threads":null}`);
   }
-  expect((await generate(`runs/${id}/checkpoints/step-14`, "3+4=")).stdout).toContain('["3+4=",{"maxTokens":8');
+  expect((await generate(`runs/${id}/checkpoints/step-14`, "3+4=")).stdout).toContain('[{"text":"3+4=","addSpecial":true},{"maxTokens":8');
 });
 
 test("a folder is asked through its chat template; flags decide the rest", async () => {
@@ -74,6 +74,20 @@ test("a folder is asked through its chat template; flags decide the rest", async
   const framed = await generate("model", "2+2?", "--frame", "acereason");
   expect(framed.stdout).toContain("Please place your final answer inside");
   expect(framed.stdout).toContain('"stop":["<|im_end|>","<|endoftext|>"]');
+});
+
+test("a run is asked where it was trained", async () => {
+  const config = join(folder, "runs", id, "config.json");
+  const before = readFileSync(config, "utf8");
+  writeFileSync(
+    config,
+    before.replace('"device": "auto"', '"device": "cpu"').replace('"threads": null', '"threads": 3'),
+  );
+  expect((await generate("last", "3+4=")).loaded).toEndWith('{"device":"cpu","dtype":"f32","threads":3}');
+  expect((await generate("last", "3+4=", "--device", "auto")).loaded).toEndWith(
+    '{"device":"auto","dtype":"f32","threads":3}',
+  );
+  writeFileSync(config, before);
 });
 
 test("several responses, also as JSON", async () => {

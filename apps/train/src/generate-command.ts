@@ -5,8 +5,8 @@ import type { ResolvedRun } from "@gradus/config";
 import { aceReasonStops, type Frame, renderPrompt } from "@gradus/data";
 import type { Message, PromptInput } from "@gradus/rl";
 import { checkpointSteps } from "./checkpoints.ts";
-import { exitCodeOf, explainError } from "./explain-error.ts";
-import { describeFlags, type Flag, parseFlags } from "./flags.ts";
+import { exitCodeOf, exitCodesHelp, explainError } from "./explain-error.ts";
+import { describeFlags, type Flag, parseFlags, policyFlags } from "./flags.ts";
 import { findRunFolder, readRunConfig } from "./run-folder.ts";
 import type { Response } from "./run-policy.ts";
 import { UsageError } from "./usage-error.ts";
@@ -21,17 +21,17 @@ const flags: readonly Flag[] = [
     value: "NAME",
     help: "acereason, chat-template or raw (default: the run's, chat-template for a folder)",
   },
-  { name: "device", value: "NAME", help: "auto, cpu, cuda or cuda-sim" },
-  { name: "dtype", value: "NAME", help: "type of the weights: f32 (bf16 and q8_0 to come)" },
-  { name: "threads", value: "N", help: "CPU threads (default: every core)" },
-  { name: "out", value: "FOLDER", help: "where runs are kept (default: runs)" },
+  ...policyFlags,
   { name: "json", help: "one JSON object a response" },
   { name: "help", help: "this page" },
 ];
 
 const help = `bun run generate MODEL|RUN "prompt" [flags]: MODEL is a Hugging Face folder, RUN a run's id or last
 
-${describeFlags(flags)}`;
+${describeFlags(flags)}
+Device, dtype and threads are the run's where none are given.
+
+${exitCodesHelp}`;
 
 export type SamplingOptions = {
   readonly n: number;
@@ -73,7 +73,8 @@ export async function generateCommand(argv: readonly string[], effects: Generate
     return 0;
   } catch (error) {
     effects.writeError(`${explainError(error)}\n`);
-    return exitCodeOf(error);
+    // Whatever is wrong with a prompt shows when the policy reads it; nothing was done then either.
+    return exitCodeOf(error, false);
   }
 }
 
@@ -106,7 +107,8 @@ async function speak(
   const frame = frameOf(values.get("frame") ?? run?.frame ?? "chat-template");
   const options = { ...sampling, ...(frame === "acereason" && { stop: aceReasonStops }) };
   const threads = values.has("threads") ? number("threads", 1, 1) : (run?.threads ?? null);
-  const place = { device: values.get("device") ?? "auto", dtype: values.get("dtype") ?? "f32", threads };
+  const device = values.get("device") ?? run?.device ?? "auto";
+  const place = { device, dtype: values.get("dtype") ?? run?.dtype ?? "f32", threads };
   const input = promptInput(prompt, frame);
   const policy = await load(folder, place);
   try {

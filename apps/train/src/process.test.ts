@@ -121,5 +121,5 @@ export default defineConfig({ extends: preset("tiny"), data: { sft: "missing.jso
   expect(await new Response(child.stderr).text()).toMatch(
     /^error: cannot read the data set \S+missing\.jsonl; check the path\n$/,
   );
-  expect(await child.exited).toBe(1);
+  expect(await child.exited).toBe(2);
 });

@@ -247,7 +247,7 @@ test("a row without an answer is refused before anything is written", async () =
   const folder = scriptedRecipe();
   writeFileSync(join(folder, "eval.jsonl"), '{"problem":"1+1=","answer":"2"}\n{"problem":"1+2="}\n');
   const refused = await scriptedTrain(folder, start);
-  expect(refused.exitCode).toBe(1);
+  expect(refused.exitCode).toBe(2);
   expect(refused.stderr).toMatch(
     /^error: \S+eval\.jsonl row 2: field "answer" is missing or empty; rewards compare with it.*\n$/,
   );

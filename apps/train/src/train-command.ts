@@ -27,24 +27,28 @@ export type TrainEffects = {
 
 type RunCommand = Exclude<TrainCommand, { kind: "help" }>;
 
-/** Runs the verb; gives the exit code: 0, 1 for a failed run, 2 for bad usage, 130 or 143 after a signal. */
+/** Runs the verb; gives the exit code: 0, 2 where it was refused, 1 for a run that failed, 130 or 143 after a signal. */
 export async function trainCommand(argv: readonly string[], effects: TrainEffects): Promise<number> {
   const began = effects.clock.seconds();
+  let begun = false;
   try {
     const command = parseTrainCommand(argv);
     if (command.kind === "help") {
       effects.writeOut(`${trainHelp}\n`);
       return 0;
     }
-    await train(command, effects, began);
+    await train(command, effects, began, () => {
+      begun = true;
+    });
     return 0;
   } catch (error) {
     effects.writeError(`${explainError(error)}\n`);
-    return exitCodeOf(error);
+    return exitCodeOf(error, begun);
   }
 }
 
-async function train(command: RunCommand, effects: TrainEffects, began: number): Promise<void> {
+/** @param onBegin called when all is checked and the recipe begins. */
+async function train(command: RunCommand, effects: TrainEffects, began: number, onBegin: () => void): Promise<void> {
   const { cwd, files, policies, clock } = effects;
   const runs = resolve(cwd, command.out);
   let folder = command.kind === "resume" ? findRunFolder(runs, command.run) : null;
@@ -72,7 +76,7 @@ async function train(command: RunCommand, effects: TrainEffects, began: number):
       folder ??= createRunFolder(runs, run.name, clock.now(), `${JSON.stringify(run, null, 2)}\n`);
       const { peakMemoryGib } = effects;
       const place = { run, folder, runs, out: command.out };
-      await runAndBook(prepared, { ...place, policies, view, interrupt, clock, began, peakMemoryGib });
+      await runAndBook(prepared, { ...place, policies, view, interrupt, clock, began, peakMemoryGib, onBegin });
     } finally {
       await prepared.policy.close();
     }
@@ -81,15 +85,20 @@ async function train(command: RunCommand, effects: TrainEffects, began: number):
   }
 }
 
-type Booking = Omit<RunInput, "store"> & { readonly runs: string; readonly out: string };
+type Booking = Omit<RunInput, "store"> & {
+  readonly runs: string;
+  readonly out: string;
+  readonly onBegin: () => void;
+};
 
-async function runAndBook(prepared: PreparedRun, { runs, ...input }: Booking): Promise<void> {
+async function runAndBook(prepared: PreparedRun, { runs, onBegin, ...input }: Booking): Promise<void> {
   const store = openStore(join(runs, "gradus.sqlite"));
   try {
     const { id, checkpoints } = input.folder;
     // To begin anew would forget every step of it.
     if (prepared.resumed === null && store.checkpoints(id).length > 0)
       throw new ConfigError(`${checkpoints}: the run's checkpoints are gone; put them back, or start a new run`);
+    onBegin();
     await bookRun(prepared, { ...input, store });
   } finally {
     store.close();
@@ -97,7 +106,10 @@ async function runAndBook(prepared: PreparedRun, { runs, ...input }: Booking): P
 }
 
 /** Runs the recipe and books in the store how it went. */
-async function bookRun(prepared: PreparedRun, { out, ...input }: Omit<Booking, "runs"> & RunInput): Promise<void> {
+async function bookRun(
+  prepared: PreparedRun,
+  { out, ...input }: Omit<Booking, "runs" | "onBegin"> & RunInput,
+): Promise<void> {
   const { run, folder, clock, store } = input;
   try {
     const now = clock.now();

@@ -59,7 +59,12 @@ export const RunConfig = z
     policy: PolicySection,
     device: z.enum(["auto", "cpu", "cuda", "cuda-sim"]).default("auto").describe("Where the engine computes."),
     dtype: z.enum(["f32", "bf16", "q8_0"]).default("f32").describe("Type of the weights in the engine."),
-    threads: z.int().min(1).nullable().default(null).describe("CPU threads; null takes every core."),
+    threads: z
+      .int()
+      .min(1)
+      .nullable()
+      .default(null)
+      .describe("CPU threads; null takes the physical cores that this process may use."),
     frame: z
       .enum(["acereason", "chat-template", "raw"])
       .default("acereason")
