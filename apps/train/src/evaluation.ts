@@ -5,8 +5,13 @@ import type { EvalResult, EvalSample } from "./events.ts";
 import { checkContext, loadPrompts, type RenderedPrompt, stopsOf } from "./load-data.ts";
 import type { PhaseContext } from "./phases.ts";
 
-/** What an evaluation gives: the result for tables, and every metric under its name. */
-export type Evaluation = { readonly result: EvalResult; readonly metrics: Readonly<Record<string, number>> };
+/** What an evaluation gives: the result for tables, its errors, and every metric under its name. */
+export type Evaluation = {
+  readonly result: EvalResult;
+  /** Of the value: taking the problems as a sample of all such, and for these very problems. */
+  readonly errors: { readonly standardError: number; readonly samplingError: number };
+  readonly metrics: Readonly<Record<string, number>>;
+};
 
 /**
  * Evaluates the policy as it is. The random streams are those of the purpose `eval`, the same in every evaluation,
@@ -46,13 +51,15 @@ export async function loadEvaluation({ run, policy, reward, show }: PhaseContext
         return responses;
       },
     };
-    const { mean, responseLengthMean, problems: results, metrics } = await evaluate(generator, task, options);
+    const evaluated = await evaluate(generator, task, options);
+    const { mean, standardError, samplingError, responseLengthMean, problems: results, metrics } = evaluated;
     const samples: EvalSample[] = problems.slice(0, 8).map((problem, index) => {
       const answered = results[index]?.responses[0];
       const { rendered, text = rendered.text, answer = "" } = problem;
       return { prompt: text, answer, response: answered?.text ?? "", correct: answered?.kind === "correct" };
     });
     const size = { n: problems.length, length: responseLengthMean };
-    return { result: { phase, step, task: name, metric: `mean@${n}`, value: mean, ...size, samples }, metrics };
+    const result = { phase, step, task: name, metric: `mean@${n}`, value: mean, ...size, samples };
+    return { result, errors: { standardError, samplingError }, metrics };
   };
 }

@@ -58,10 +58,15 @@ async function generate(
 test("a run is asked in its own frame with its evaluation's settings, from its last checkpoint", async () => {
   for (const name of ["last", id, `runs/${id}`]) {
     const { exitCode, stdout, loaded } = await generate(name, "3+4=");
-    expect([exitCode, stdout]).toEqual([0, `[{"text":"3+4=","addSpecial":true},{"maxTokens":8,"temperature":1,"seed":1}]\n`]);
+    expect([exitCode, stdout]).toEqual([
+      0,
+      `[{"text":"3+4=","addSpecial":true},{"maxTokens":8,"temperature":1,"seed":1}]\n`,
+    ]);
     expect(loaded).toBe(`runs/${id}/checkpoints/step-15 {"device":"auto","dtype":"f32","threads":null}`);
   }
-  expect((await generate(`runs/${id}/checkpoints/step-14`, "3+4=")).stdout).toContain('[{"text":"3+4=","addSpecial":true},{"maxTokens":8');
+  expect((await generate(`runs/${id}/checkpoints/step-14`, "3+4=")).stdout).toContain(
+    '[{"text":"3+4=","addSpecial":true},{"maxTokens":8',
+  );
 });
 
 test("a folder is asked through its chat template; flags decide the rest", async () => {

@@ -2,6 +2,7 @@
 import { afterEach, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { z } from "zod";
 import { scriptedRecipe, scriptedTrain, storedMetrics } from "./__fixtures__/scripted-run.ts";
 import { removeTemporaryFolders } from "./__fixtures__/temporary-folder.ts";
 import { type Interrupt, InterruptedError, type StopSignal } from "./interrupt.ts";
@@ -52,6 +53,7 @@ test("phases come in order, each evaluated; the last line is the summary", async
   const steps = lines.filter((line) => line.type === "step");
   expect(steps.map((line) => line.step)).toEqual(Array.from({ length: 15 }, (_, index) => index + 1));
   expect(steps[6]).toMatchObject({ stage: "rl:short", "training/global_step": 7, train_rollout_logprob_abs_diff: 0 });
+  for (const step of steps) expect(step["perf/peak_memory_gib"]).toBe(0.5);
   const summary = lines.at(-1);
   expect(Object.keys(summary ?? {})).toEqual(
     "type run phases steps tokens wall_s peak_memory_gib logprob_abs_diff_max checkpoint".split(" "),
@@ -85,11 +87,23 @@ test("a run leaves config, checkpoints, rollouts, report and rows behind", async
     { idx: 2, phase: "rl:long", firstStep: 12 },
   ]);
   expect(steps[5]?.metrics["val-core/sums/mean@4"]).toBeNumber();
+  const details = z.object({ standardError: z.number(), samplingError: z.number(), length: z.number() });
+  for (const row of evals) details.parse(JSON.parse(z.object({ details: z.string() }).parse(row).details));
   // The two newest, and that of the best evaluation.
   const kept = readdirSync(join(run, "checkpoints"));
   expect(kept).toContain("step-15");
   expect(kept).toContain("step-14");
   expect(kept.length).toBeLessThanOrEqual(3);
+});
+
+test("skipped steps are counted over the whole run", async () => {
+  const folder = scriptedRecipe();
+  const argv = [...start, "--rl.stages.0.maxResponseLength", "1"];
+  const { lines } = await scriptedTrain(folder, argv);
+  const skipped = lines.flatMap((line) => z.number().safeParse(line["training/skipped_steps"]).data ?? []);
+  expect(skipped).toEqual(skipped.toSorted((a, b) => a - b));
+  expect(skipped[10]).toBeGreaterThan(0);
+  expect(skipped[11]).toBe(skipped[10] ?? 0);
 });
 
 test("killed at any move and resumed, a run equals the unbroken one", async () => {

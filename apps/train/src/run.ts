@@ -76,7 +76,8 @@ async function walkPhases(walk: Walk): Promise<Summary> {
     for (let phase = phases[state.phase]; phase !== undefined; phase = phases[state.phase]) {
       await walkPhase(walk, phase);
       state.phase += 1;
-      state.loop = startLoop(state.loop.globalStep);
+      // Skipped steps are counted over the whole run.
+      state.loop = { ...startLoop(state.loop.globalStep), skippedSteps: state.loop.skippedSteps };
     }
   } catch (error) {
     await leaveOnSignal(walk, error);
@@ -116,13 +117,15 @@ function isEvalDue(phase: Phase, state: RecipeState): boolean {
 }
 
 /** Books a step that the loop has just made: state, store, view. */
-function countStep({ state, store, folder, view, clock }: Walk, phase: Phase, record: StepRecord): void {
+function countStep(walk: Walk, phase: Phase, record: StepRecord): void {
+  const { state, store, folder, view, clock } = walk;
   const { tokens, passes } = phase.tally(record);
   state.tokens += tokens;
   state.logprobAbsDiffMax = Math.max(state.logprobAbsDiffMax, record.train_rollout_logprob_abs_diff ?? 0);
   if (Object.keys(passes).length > 0) state.passHistory[phase.name] = { ...state.passHistory[phase.name], ...passes };
   const { globalStep: step, step: stageStep } = state.loop;
-  store.addStep({ run: folder.id, step, phase: phase.name, createdAt: clock.now() }, record);
+  const metrics = { ...record, "perf/peak_memory_gib": walk.peakMemoryGib() };
+  store.addStep({ run: folder.id, step, phase: phase.name, createdAt: clock.now() }, metrics);
   view.show({
     type: "step",
     stage: phase.name,
@@ -130,7 +133,7 @@ function countStep({ state, store, folder, view, clock }: Walk, phase: Phase, re
     stageStep,
     stageSteps: phase.steps,
     limit: phase.limit,
-    metrics: record,
+    metrics,
   });
 }
 
@@ -143,11 +146,11 @@ async function evaluateOnce(walk: Walk, phase: string): Promise<void> {
   if (state.evals.some((taken) => taken.phase === phase && taken.step === step)) return;
   view.show({ type: "evaluating", phase, task: run.eval.task });
   const began = clock.seconds();
-  const { result, metrics } = await evaluate(phase, step, interrupt.abandon);
+  const { result, metrics, errors } = await evaluate(phase, step, interrupt.abandon);
   const seconds = clock.seconds() - began;
   state.evals.push({ ...result, samples: [...result.samples] });
   const { task, metric, value, n, length, samples } = result;
-  const details = JSON.stringify({ length, samples });
+  const details = JSON.stringify({ ...errors, length, samples });
   store.addEval({ run: folder.id, step, phase, task, metric, value, n, details });
   store.addMetrics(folder.id, step, { ...metrics, "timing_s/eval": seconds });
   view.show({ type: "eval", ...result, seconds });

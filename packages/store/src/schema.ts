@@ -58,7 +58,7 @@ export const evals = sqliteTable(
     metric: text("metric").notNull(), // for example mean@8
     value: real("value").notNull(),
     n: integer("n").notNull(), // problems
-    details: text("details").notNull(), // JSON: standard error, mean length, a sample
+    details: text("details").notNull(), // JSON: standardError, samplingError, mean length in tokens, a few samples
   },
   (table) => [primaryKey({ columns: [table.run, table.step, table.phase, table.task, table.metric] })],
 );
