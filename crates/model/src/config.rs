@@ -150,11 +150,11 @@ impl ModelConfig {
     }
 
     fn check_sizes(&self) -> Result<()> {
-        if !self.head_dim.is_multiple_of(8) {
+        if self.head_dim == 0 || !self.head_dim.is_multiple_of(8) {
             return Err(Error::config(
                 "head_dim",
                 format!(
-                    "is {} ({} / {} where it is not given), expected a multiple of 8",
+                    "is {} ({} / {} where it is not given), expected a multiple of 8 above 0",
                     self.head_dim, self.hidden_size, self.num_attention_heads
                 ),
             ));
