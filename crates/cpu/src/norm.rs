@@ -8,6 +8,7 @@ use crate::lanes::{dot, fold_sum, load};
 use crate::level::dispatch;
 use crate::pool::{DisjointMut, run_ranges};
 use gradus_ops::{GRADIENT_BLOCK, LANES, Result, RmsNormShape};
+use std::sync::PoisonError;
 
 /// Rows of one task.
 const GRAIN: usize = 16;
@@ -63,8 +64,9 @@ pub(crate) fn rms_norm_backward(
     let d_out = d_out.f32(OP, "d_out", rows * dim)?;
     let d_sum = DisjointMut::new(d_sum.f32_mut(OP, "d_sum", rows * dim)?);
     let d_weight = d_weight.vector_mut(OP, "d_weight", dim)?;
-    let mut partials = vec![0.0; rows.div_ceil(GRADIENT_BLOCK) * dim];
-    let parts = DisjointMut::new(&mut partials);
+    let mut scratch = backend.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+    let partials = scratch.take_zeros(rows.div_ceil(GRADIENT_BLOCK) * dim)?;
+    let parts = DisjointMut::new(partials);
     run_ranges(&backend.pool, rows, GRADIENT_BLOCK, &|start, end| {
         let range = start * dim..end * dim;
         // SAFETY: the row ranges of one run do not overlap, and each has its own partial sum.
@@ -80,7 +82,7 @@ pub(crate) fn rms_norm_backward(
             partial,
         );
     });
-    add_partials(d_weight, &partials);
+    add_partials(d_weight, partials);
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use crate::level::dispatch;
 use crate::norm::{add_partials, add_weight_gradient, input_gradient, mean_along_row, normalise};
 use crate::pool::{DisjointMut, run_ranges};
 use gradus_ops::{AttentionShape, GRADIENT_BLOCK, Result};
+use std::sync::PoisonError;
 
 /// Tokens of one task.
 const GRAIN: usize = 8;
@@ -63,8 +64,9 @@ pub(crate) fn qk_norm_backward(
     let d_q_weight = d_q_weight.vector_mut(OP, "d_q_weight", head_dim)?;
     let d_k_weight = d_k_weight.vector_mut(OP, "d_k_weight", head_dim)?;
     let blocks = tokens.div_ceil(GRADIENT_BLOCK);
-    let (mut q_partials, mut k_partials) = (vec![0.0; blocks * head_dim], vec![0.0; blocks * head_dim]);
-    let (q_parts, k_parts) = (DisjointMut::new(&mut q_partials), DisjointMut::new(&mut k_partials));
+    let mut scratch = backend.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+    let (q_partials, k_partials) = scratch.take_zeros(2 * blocks * head_dim)?.split_at_mut(blocks * head_dim);
+    let (q_parts, k_parts) = (DisjointMut::new(q_partials), DisjointMut::new(k_partials));
     run_ranges(&backend.pool, tokens, GRADIENT_BLOCK, &|start, end| {
         let part = start / GRADIENT_BLOCK * head_dim;
         // SAFETY: the token ranges of one run do not overlap, and each has its own partial sums.
@@ -78,8 +80,8 @@ pub(crate) fn qk_norm_backward(
         let (qkv, rstd) = (&qkv[start * dim..end * dim], &rstd[start * normed..end * normed]);
         norm_heads_backward(backend.level, shape, qkv, rstd, q_weight, k_weight, d_qkv, q_partial, k_partial);
     });
-    add_partials(d_q_weight, &q_partials);
-    add_partials(d_k_weight, &k_partials);
+    add_partials(d_q_weight, q_partials);
+    add_partials(d_k_weight, k_partials);
     Ok(())
 }
 

@@ -13,6 +13,13 @@ impl Scratch {
         Ok(Scratch { memory: Memory::zeroed(0, 1)? })
     }
 
+    /// `len` elements of 0.
+    pub(crate) fn take_zeros(&mut self, len: usize) -> Result<&mut [f32]> {
+        let elements = self.take(len)?;
+        elements.fill(0.0);
+        Ok(elements)
+    }
+
     /// `len` elements whose values are left over from earlier calls.
     pub(crate) fn take<T: bytemuck::Pod>(&mut self, len: usize) -> Result<&mut [T]> {
         if self.memory.bytes().len() / size_of::<T>() < len {

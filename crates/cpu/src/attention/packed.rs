@@ -8,6 +8,7 @@ use crate::buffer::Buffer;
 use crate::pool::{DisjointMut, Pool};
 use gradus_ops::{AttentionShape, KEY_SPLIT, PAGE_TOKENS, Result};
 use std::ops::Range;
+use std::sync::PoisonError;
 
 /// See [`gradus_ops::Backend::attention`].
 pub(crate) fn attention(
@@ -33,25 +34,26 @@ pub(crate) fn attention(
         pages.extend(range.clone().step_by(PAGE_TOKENS).map(|start| start..range.end.min(start + PAGE_TOKENS)));
     }
     let table: Vec<u32> = (0..pages.len() as u32).collect();
-    let (k_pages, v_pages) = fill_pages(&backend.pool, shape, qkv, &pages);
-    let attention = Attention {
-        shape,
-        qkv,
-        positions: &positions,
-        table: &table,
-        k_pages: &k_pages,
-        v_pages: &v_pages,
-        split: KEY_SPLIT,
-    };
+    let mut scratch = backend.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+    let elements = pages.len() * page_elements(shape);
+    let (k_pages, v_pages) = scratch.take(2 * elements)?.split_at_mut(elements);
+    fill_pages(&backend.pool, shape, qkv, &pages, k_pages, v_pages);
+    let attention = Attention { shape, qkv, positions: &positions, table: &table, k_pages, v_pages, split: KEY_SPLIT };
     attend_runs(&backend.pool, backend.level, attention, runs, Results { out: &out, lse: Some(&lse) });
     Ok(())
 }
 
-/// Keys and values of the token ranges, one page each.
-fn fill_pages(pool: &Pool, shape: AttentionShape, qkv: &[f32], pages: &[Range<usize>]) -> (Vec<f32>, Vec<f32>) {
+/// Puts keys and values of the token ranges into one page each; what lies past a range's end stays as it was.
+fn fill_pages(
+    pool: &Pool,
+    shape: AttentionShape,
+    qkv: &[f32],
+    pages: &[Range<usize>],
+    k_pages: &mut [f32],
+    v_pages: &mut [f32],
+) {
     let (dim, page_len) = (shape.qkv_dim(), page_elements(shape));
-    let (mut k_pages, mut v_pages) = (vec![0.0; pages.len() * page_len], vec![0.0; pages.len() * page_len]);
-    let (keys, values) = (DisjointMut::new(&mut k_pages), DisjointMut::new(&mut v_pages));
+    let (keys, values) = (DisjointMut::new(k_pages), DisjointMut::new(v_pages));
     pool.run(pages.len(), &|page| {
         // SAFETY: each page is taken once.
         let (k_page, v_page) =
@@ -60,5 +62,4 @@ fn fill_pages(pool: &Pool, shape: AttentionShape, qkv: &[f32], pages: &[Range<us
             store_token(shape, &qkv[token * dim..][..dim], offset, k_page, v_page);
         }
     });
-    (k_pages, v_pages)
 }
