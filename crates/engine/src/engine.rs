@@ -110,12 +110,13 @@ impl<B: Backend> Engine<B> {
         self.scheduler.is_idle()
     }
 
-    /// Pages that nothing holds.
+    /// Pages that nothing holds: all of them when the engine is idle, which the tests check.
     pub fn pages_free(&self) -> usize {
         self.scheduler.pages_free()
     }
 
-    /// Times that a running request was put back because pages ran out: many of them say that more pages would help.
+    /// Times that a running request was put back because pages ran out: many of them say that more pages would help. The tests see by it that
+    /// their cases preempt.
     pub fn preemptions(&self) -> u64 {
         self.scheduler.preemptions()
     }

@@ -1,6 +1,6 @@
 //! The binding: JavaScript values in, commands to one engine thread a policy, promises and events out. No logic of its own.
 //!
-//! Rules (architecture.md): every export is `catch_unwind`; long work runs on the engine thread and answers through a deferred,
+//! Rules: every export is `catch_unwind`; long work runs on the engine thread and answers through a deferred,
 //! never an `AsyncTask`; a caught panic rejects with `internal` and ends that policy alone.
 
 // In the test build napi-derive registers no exports, and all that they alone use looks dead.

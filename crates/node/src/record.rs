@@ -1,4 +1,4 @@
-//! The rollout file of one step: every token with what the sampler and the trainer knew of it (product.md §4).
+//! The rollout file of one step: every token with what the sampler and the trainer knew of it .
 //!
 //! `<name>.bin`, little-endian, arrays one after the other without padding (R rollouts, N tokens with prompts, M response tokens):
 //!
@@ -8,7 +8,7 @@
 //! | 4 + 4 + 8 + 8 | u32 format version (1), u32 R, u64 N, u64 M |
 //! | 4·(R+1) | u32 cu_seqlens: rollout i is tokens `cu_seqlens[i]..cu_seqlens[i + 1]`, prompt first |
 //! | 4·R | u32 prompt lengths; the rest of a rollout is its response |
-//! | 4·R | f32 reward (NaN: a fault) |
+//! | 4·R | f32 reward (NaN: none, as of a fault or of a truncated rollout that is left out) |
 //! | 4·R | f32 advantage |
 //! | 4·N | u32 token ids |
 //! | 4·M | f32 logprob of each response token at the sampling temperature |

@@ -15,7 +15,11 @@
 //! - **attention**: key blocks of [`KEY_BLOCK`] keys anchored at the sequence's position 0; scores are one fma chain over head_dim; online softmax
 //!   block by block; splits of [`KEY_SPLIT`] keys have their own (maximum, sum, output) and are merged in order. Masked lanes are −inf / 0.
 //!   A query row never depends on its neighbours, so packed training, chunked prefill and paged decode give equal bits.
-//! - **sampling**: inverse CDF over the sums of tiles of [`SAMPLE_TILE`] ids in id order; one Philox number a token; ties go to the lowest id.
+//! - **sampling**: inverse CDF by one Philox number u a token. Shares are exp(z − m), z = logit · inv_t, m the largest z. Tiles of
+//!   [`SAMPLE_TILE`] ids are each summed in lanes and fold tree as above, and the sums added in id order to the total; the tile is the first
+//!   whose running sum exceeds g = u · total. In it shares are added one by one in id order: the id is the first whose running sum exceeds
+//!   g minus the sums of the tiles before, or, where rounding keeps all below, the last id with a share above 0.
+//! - **greedy**: the lowest id with the highest logit.
 //! - **elementary functions**: one polynomial exp and log for every path; no libm call in an op.
 //! - **denormals**: every thread that computes sets flush-to-zero, denormals-are-zero and round-to-nearest.
 //! - **backward**: partial sums per fixed block of [`GRADIENT_BLOCK`] rows, added to the gradient in order.

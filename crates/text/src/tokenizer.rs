@@ -95,11 +95,6 @@ impl Tokenizer {
         self.inner.vocab_size
     }
 
-    /// `bos_token` of tokenizer_config.json.
-    pub fn bos_token(&self) -> Option<&str> {
-        self.inner.chat.bos_token.as_deref()
-    }
-
     /// `eos_token` of tokenizer_config.json.
     pub fn eos_token(&self) -> Option<&str> {
         self.inner.chat.eos_token.as_deref()

@@ -124,7 +124,7 @@ fn configuration_is_read_and_missing_parts_are_named() {
     let messages = [Message { role: "user".to_string(), content: "hi".to_string() }];
     let expected = "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n";
     assert_eq!(tokenizer.apply_chat_template(&messages, true).unwrap(), expected);
-    assert_eq!((tokenizer.bos_token(), tokenizer.eos_token()), (None, Some("<|im_end|>")));
+    assert_eq!(tokenizer.eos_token(), Some("<|im_end|>"));
     assert_eq!(tokenizer.token_to_id("<|im_end|>"), Some(264));
     assert_eq!(tokenizer.id_to_token(264).as_deref(), Some("<|im_end|>"));
     assert_eq!((tokenizer.vocab_size(), tokenizer.id_to_token(267)), (267, None));

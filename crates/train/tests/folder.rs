@@ -14,7 +14,7 @@ const FILES: [(&str, &str); 4] = [
     ("recipe.json", r#"{"step":1}"#),
 ];
 
-/// A checkpoint as engine.md §7 describes it, made by hand.
+/// A checkpoint made by hand: four files and a manifest with their sizes and hashes.
 fn plant(folder: &Path, name: &str, step: u64) -> PathBuf {
     let path = folder.join(name);
     fs::create_dir(&path).unwrap();
