@@ -160,10 +160,9 @@ async function rlPhase(stage: Stage, index: number, context: PhaseContext): Prom
         maxSkippedInARow: run.maxSkippedSteps,
         state,
         clock,
-        record: async (batch, columns, step) => {
-          const drawn = source.take(state.cursor, stage.promptsPerStep);
-          tally = { tokens: batch.tokens, passes: passesOf(batch, columns, drawn?.items ?? [], drawn?.epoch ?? 0) };
-          showSample(context, stage, batch, columns, drawn?.items ?? [], step);
+        record: async (batch, columns, { items, epoch, step }) => {
+          tally = { tokens: batch.tokens, passes: passesOf(batch, columns, items, epoch) };
+          showSample(context, stage, batch, columns, items, step);
           if (!run.keepRollouts) return;
           const folder = context.rollouts();
           mkdirSync(folder, { recursive: true });

@@ -1,5 +1,7 @@
 // Advantages: how much better a rollout is than its group, A_i = (S_i − mean(S)) / std(S) and its relatives.
 
+import type { SurvivingGroup } from "./filter.ts";
+
 /**
  * "sample": divided by the Bessel-corrected std + 1e-6 (the default). "population": by the population std + 1e-6.
  * "none": the mean is taken away, nothing divided. "leave-one-out": minus the mean of the others, nothing divided.
@@ -22,6 +24,21 @@ export function groupAdvantages(scores: readonly number[], mode: AdvantageStd): 
   const squares = sum(scores.map((score) => (score - mean) ** 2));
   const std = Math.sqrt(squares / (mode === "sample" ? count - 1 : count));
   return scores.map((score) => (score - mean) / (std + stdFloor));
+}
+
+/** One advantage per rollout of a batch of `rollouts`: 0 for those that take no part in a group. */
+export function rolloutAdvantages(
+  groups: readonly SurvivingGroup[],
+  rollouts: number,
+  mode: AdvantageStd,
+): Float64Array {
+  const advantages = new Float64Array(rollouts);
+  for (const { survivors } of groups) {
+    const scores = survivors.map(({ score }) => score);
+    const values = groupAdvantages(scores, mode);
+    for (const [place, { index }] of survivors.entries()) advantages[index] = values[place] ?? 0;
+  }
+  return advantages;
 }
 
 function sum(values: readonly number[]): number {

@@ -21,8 +21,8 @@ function group(
   };
 }
 
-const trainedOf = (groups: readonly { survivors: readonly { index: number; trained: boolean }[] }[]) =>
-  groups.map(({ survivors }) => survivors.filter(({ trained }) => trained).map(({ index }) => index));
+const inLossOf = (groups: readonly { survivors: readonly { index: number; inLoss: boolean }[] }[]) =>
+  groups.map(({ survivors }) => survivors.filter(({ inLoss }) => inLoss).map(({ index }) => index));
 
 test("exclude takes truncated rollouts out of the group and counts them", () => {
   const filtered = filterGroups([group(0, 0, [1, 0, "cut", "cut"])], {
@@ -34,15 +34,15 @@ test("exclude takes truncated rollouts out of the group and counts them", () => 
   expect([...filtered.scores]).toEqual([1, 0, Number.NaN, Number.NaN]);
 });
 
-test("mask keeps them with score 0, untrained, even where the response was right", () => {
+test("mask keeps them with score 0, out of the loss, even where the response was right", () => {
   const filtered = filterGroups([group(0, 0, [1, 0, "cut-correct"])], {
     overlongFiltering: "mask",
     dropZeroVariance: true,
   });
   expect(filtered.groups[0]?.survivors).toEqual([
-    { index: 0, score: 1, length: 10, trained: true },
-    { index: 1, score: 0, length: 10, trained: true },
-    { index: 2, score: 0, length: 10, trained: false },
+    { index: 0, score: 1, length: 10, inLoss: true },
+    { index: 1, score: 0, length: 10, inLoss: true },
+    { index: 2, score: 0, length: 10, inLoss: false },
   ]);
   expect(filtered.dropped.truncated).toBe(1);
 });
@@ -52,14 +52,14 @@ test("off trains on them with the reward they got", () => {
     overlongFiltering: "off",
     dropZeroVariance: true,
   });
-  expect(filtered.groups[0]?.survivors[1]).toEqual({ index: 1, score: 1, length: 10, trained: true });
+  expect(filtered.groups[0]?.survivors[1]).toEqual({ index: 1, score: 1, length: 10, inLoss: true });
   expect(filtered.dropped.truncated).toBe(0);
 });
 
 test("a fault leaves its group in every mode, counted apart from truncation", () => {
   for (const overlongFiltering of ["exclude", "mask", "off"] as const) {
     const filtered = filterGroups([group(0, 0, [1, 0, "fault"])], { overlongFiltering, dropZeroVariance: true });
-    expect(trainedOf(filtered.groups)).toEqual([[0, 1]]);
+    expect(inLossOf(filtered.groups)).toEqual([[0, 1]]);
     expect(filtered.dropped).toEqual({ truncated: 0, fault: 1, zeroStd: 0, tooSmall: 0 });
   }
 });
@@ -67,18 +67,18 @@ test("a fault leaves its group in every mode, counted apart from truncation", ()
 test("a group of fewer than two survivors is dropped as too small, not as without variance", () => {
   const groups = [group(0, 0, [1, "cut", "cut"]), group(1, 3, ["cut", "cut", "fault"]), group(2, 6, [1, 0])];
   const filtered = filterGroups(groups, { overlongFiltering: "exclude", dropZeroVariance: true });
-  expect(trainedOf(filtered.groups)).toEqual([[6, 7]]);
+  expect(inLossOf(filtered.groups)).toEqual([[6, 7]]);
   expect(filtered.dropped).toEqual({ truncated: 4, fault: 1, zeroStd: 0, tooSmall: 2 });
 });
 
 test("groups without variance leave the batch, or stay when that is off", () => {
   const groups = [group(0, 0, [1, 1]), group(1, 2, [0, 0]), group(2, 4, [1, 0])];
   const dropping = filterGroups(groups, { overlongFiltering: "off", dropZeroVariance: true });
-  expect(trainedOf(dropping.groups)).toEqual([[4, 5]]);
+  expect(inLossOf(dropping.groups)).toEqual([[4, 5]]);
   expect(dropping.dropped.zeroStd).toBe(2);
   expect(dropping.scored).toHaveLength(3);
   const keeping = filterGroups(groups, { overlongFiltering: "off", dropZeroVariance: false });
-  expect(trainedOf(keeping.groups)).toEqual([
+  expect(inLossOf(keeping.groups)).toEqual([
     [0, 1],
     [2, 3],
     [4, 5],

@@ -7,12 +7,12 @@ import type { Group } from "./group.ts";
  */
 export type OverlongFiltering = "exclude" | "mask" | "off";
 
-/** A rollout that takes part in its group's mean and std; `trained` says whether its tokens are in the loss. */
+/** A rollout that takes part in its group's mean and std; `inLoss` says whether its tokens are in the loss. */
 export type Survivor = {
   readonly index: number;
   readonly score: number;
   readonly length: number;
-  readonly trained: boolean;
+  readonly inLoss: boolean;
 };
 
 export type SurvivingGroup = { readonly promptIndex: number; readonly survivors: readonly Survivor[] };
@@ -26,12 +26,12 @@ export type Dropped = {
 };
 
 export type Filtered = {
-  /** The groups that are trained on. */
+  /** The groups that are in the loss. */
   readonly groups: readonly SurvivingGroup[];
-  /** Every group of two or more survivors, also those without variance: what the reward metrics are taken over. */
+  /** Every group of two or more survivors, also those without variance: what the shares of solved groups are taken over. */
   readonly scored: readonly SurvivingGroup[];
   readonly dropped: Dropped;
-  /** One per rollout of the batch: its score, NaN where it has none. */
+  /** One per rollout of the batch, also those of groups too small: its score, NaN where it has none. */
   readonly scores: Float32Array;
 };
 
@@ -50,8 +50,8 @@ export function filterGroups(
       if (verdict?.status === "fault") dropped.fault++;
       else if (isFiltered(truncated, options.overlongFiltering)) {
         dropped.truncated++;
-        if (options.overlongFiltering === "mask") survivors.push({ index, score: 0, length, trained: false });
-      } else if (verdict) survivors.push({ index, score: verdict.score, length, trained: true });
+        if (options.overlongFiltering === "mask") survivors.push({ index, score: 0, length, inLoss: false });
+      } else if (verdict) survivors.push({ index, score: verdict.score, length, inLoss: true });
       else throw new Error(`rollout ${index} has no verdict; only filtered rollouts may go without one`);
     }
     for (const { index, score } of survivors) scores[index] = score;

@@ -1,5 +1,5 @@
 // The public names of @gradus/rl.
-export { type AdvantageStd, groupAdvantages } from "./advantage.ts";
+export { type AdvantageStd, rolloutAdvantages } from "./advantage.ts";
 export { RlError, type RlErrorCode } from "./error.ts";
 export { type Filtered, filterGroups, type OverlongFiltering } from "./filter.ts";
 export { groupRollouts, type RolloutVerdict } from "./group.ts";
@@ -9,6 +9,7 @@ export {
   type JudgedRollout,
   type LoopState,
   type OptimizerOptions,
+  type RecordedStep,
   type RolloutColumns,
   type Source,
   startLoop,

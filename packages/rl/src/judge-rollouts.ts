@@ -1,4 +1,5 @@
-// The reward's turn in a step: asks for the verdicts that count, all at once, in the order of the rollouts.
+// The reward's turn in a step: asks for the verdicts that count, some at a time, in the order of the rollouts.
+import { mapAtMost, rewardsAtOnce } from "@gradus/rewards";
 import { isFiltered, type OverlongFiltering } from "./filter.ts";
 import type { RolloutVerdict } from "./group.ts";
 import type { JudgedRollout } from "./loop-options.ts";
@@ -17,16 +18,14 @@ export function judgeRollouts<P>(
     readonly judge: (rollout: JudgedRollout<P>) => Promise<RolloutVerdict>;
   },
 ): Promise<(RolloutVerdict | undefined)[]> {
-  return Promise.all(
-    rollouts.map(async ({ promptIndex, text, finishReason, length }) => {
-      const prompt = prompts[promptIndex];
-      if (prompt === undefined) throw new Error(`the policy answered prompt ${promptIndex} of ${prompts.length}`);
-      if (finishReason === "abort") return { status: "fault", reason: "the rollout was aborted" };
-      if (isFiltered(finishReason === "length", options.overlongFiltering)) return undefined;
-      const promptText = textOf(inputs[promptIndex]);
-      return options.judge({ prompt, ...(promptText !== undefined && { promptText }), text, finishReason, length });
-    }),
-  );
+  return mapAtMost(rewardsAtOnce, rollouts, async ({ promptIndex, text, finishReason, length }) => {
+    const prompt = prompts[promptIndex];
+    if (prompt === undefined) throw new Error(`the policy answered prompt ${promptIndex} of ${prompts.length}`);
+    if (finishReason === "abort") return { status: "fault", reason: "the rollout was aborted" };
+    if (isFiltered(finishReason === "length", options.overlongFiltering)) return undefined;
+    const promptText = textOf(inputs[promptIndex]);
+    return options.judge({ prompt, ...(promptText !== undefined && { promptText }), text, finishReason, length });
+  });
 }
 
 function textOf(input: PromptInput | undefined): string | undefined {

@@ -1,10 +1,10 @@
 // What the RL loop is given, and the state that it keeps: plain data, so that a checkpoint can hold it.
 
+import type { AdvantageStd } from "./advantage.ts";
 import { RlError } from "./error.ts";
 import type { OverlongFiltering } from "./filter.ts";
 import type { RolloutVerdict } from "./group.ts";
-import type { StepRecord } from "./metrics.ts";
-import type { FinishReason, PromptInput, RolloutBatch, TrainablePolicy } from "./policy.ts";
+import type { FinishReason, PromptInput, RolloutBatch, StepMetrics, TrainablePolicy } from "./policy.ts";
 import type { PlateauRule, StageEndRules } from "./stage-end.ts";
 import type { WeightOptions } from "./weights.ts";
 
@@ -36,6 +36,9 @@ export type OptimizerOptions = {
 /** One entry per rollout: scores (NaN where there is none), kinds (of the verdict, "fault" or "truncated"), advantages. */
 export type RolloutColumns = { scores: Float32Array; kinds: readonly string[]; advantages: Float32Array };
 
+/** A step as it is recorded: its prompts, the epoch that they are of, and its number in the stage, from 0. */
+export type RecordedStep<P> = { readonly items: readonly P[]; readonly epoch: number; readonly step: number };
+
 export type GrpoOptions<P> = WeightOptions & {
   readonly policy: TrainablePolicy;
   readonly prompts: Source<P>;
@@ -51,6 +54,7 @@ export type GrpoOptions<P> = WeightOptions & {
   readonly stop?: readonly string[];
   readonly overlongFiltering: OverlongFiltering;
   readonly dropZeroVariance: boolean;
+  readonly advantageStd: AdvantageStd;
   readonly optimizer: OptimizerOptions;
   readonly end: StageEndRules;
   /** After this many non-finite updates in a row the run stops. */
@@ -58,8 +62,8 @@ export type GrpoOptions<P> = WeightOptions & {
   readonly state: LoopState;
   /** Seconds, from any fixed moment. */
   readonly clock: () => number;
-  /** Called before the batch is closed; `step` is the stage's, counted from 0. */
-  readonly record?: (batch: RolloutBatch, columns: RolloutColumns, step: number) => Promise<void>;
+  /** Called before the batch is closed. */
+  readonly record?: (batch: RolloutBatch, columns: RolloutColumns, drawn: RecordedStep<P>) => Promise<void>;
 };
 
 /** Where a loop stands. The loop changes it after every step, before it yields; JSON holds it exactly. */
@@ -70,15 +74,16 @@ export type LoopState = {
   cursor: number;
   /** Steps done in the whole run. */
   globalStep: number;
+  /** Steps of the whole run that did not move the policy. */
   skippedSteps: number;
   skippedInARow: number;
   /** Mean scores of the last steps, as many as the plateau rule looks at. */
   scores: number[];
 };
 
-/** The state of a stage that begins after `globalStep` steps of the run. */
-export function startLoop(globalStep = 0): LoopState {
-  return { step: 0, cursor: 0, globalStep, skippedSteps: 0, skippedInARow: 0, scores: [] };
+/** The state of a stage that begins after `globalStep` steps of the run, of which `skippedSteps` moved nothing. */
+export function startLoop(globalStep = 0, skippedSteps = 0): LoopState {
+  return { step: 0, cursor: 0, globalStep, skippedSteps, skippedInARow: 0, scores: [] };
 }
 
 /** Refuses settings that cannot work, naming the setting and the remedy. */
@@ -97,25 +102,21 @@ function requireInteger(name: string, value: number, least: number, reason: stri
   throw new RlError("bad-option", `${name} ${value}: expected an integer of at least ${least}; ${reason}`);
 }
 
-/** Moves the state past a step and gives the counters of its record. */
-export function advance(
-  state: LoopState,
-  done: { nextCursor: number; epoch: number; nonFinite: boolean; allMasked: boolean },
-): StepRecord {
+/** What moves the state: where the prompts stand, and the update (undefined where no token had weight). */
+type StepDone = {
+  readonly nextCursor: number;
+  readonly update: StepMetrics | undefined;
+  readonly score?: number | undefined;
+  readonly plateau?: PlateauRule | undefined;
+};
+
+/** Moves the state past a step; it keeps as many mean scores as the plateau rule looks at. */
+export function advance(state: LoopState, { nextCursor, update, score, plateau }: StepDone): void {
   state.step++;
   state.globalStep++;
-  state.cursor = done.nextCursor;
-  if (done.nonFinite || done.allMasked) state.skippedSteps++;
-  if (!done.allMasked) state.skippedInARow = done.nonFinite ? state.skippedInARow + 1 : 0;
-  return {
-    "training/global_step": state.globalStep,
-    "training/epoch": done.epoch,
-    "training/skipped_steps": state.skippedSteps,
-  };
-}
-
-/** Keeps as many mean scores as the plateau rule looks at. */
-export function rememberScore(state: LoopState, score: number | undefined, rule: PlateauRule | undefined): void {
-  if (score === undefined || !rule) return;
-  state.scores = [...state.scores, score].slice(-2 * rule.window);
+  state.cursor = nextCursor;
+  const moved = update !== undefined && update.skipped === null;
+  if (!moved) state.skippedSteps++;
+  if (update !== undefined) state.skippedInARow = moved ? 0 : state.skippedInARow + 1;
+  if (score !== undefined && plateau) state.scores = [...state.scores, score].slice(-2 * plateau.window);
 }

@@ -123,7 +123,7 @@ test("a step: weights of the group with variance, record, columns, closed batch"
   const { policy, steps, rolloutCalls, closed } = scriptedPolicy([mixed]);
   const columns: unknown[] = [];
   const { records, end } = await collect(
-    grpoLoop(options(policy, { record: async (_batch, given, step) => void columns.push({ ...given, step }) })),
+    grpoLoop(options(policy, { record: async (_batch, given, drawn) => void columns.push({ ...given, ...drawn }) })),
   );
   expect(end).toBe("steps");
   expect(rolloutCalls).toEqual([{ step: 0, ids: ["a", "b"] }]);
@@ -134,6 +134,8 @@ test("a step: weights of the group with variance, record, columns, closed batch"
       scores: new Float32Array([1, 0, 1, 1]),
       kinds: ["correct", "wrong", "correct", "correct"],
       advantages: new Float32Array([0.5, -0.5, 0, 0]),
+      items: prompts,
+      epoch: 0,
       step: 0,
     },
   ]);
@@ -222,13 +224,20 @@ test("a fault leaves the batch; a step of faults alone stops the run", async () 
   expect(steps[0]?.weights).toEqual(new Float32Array([1 / 8, -1 / 8, 0]));
   const all = scriptedPolicy([[[{ text: "broken", length: 1 }]]]);
   await expect(collect(grpoLoop(options(all.policy)))).rejects.toThrow(
-    "failed on all 1 rollouts of a step: judge died",
+    "failed on all 1 rollouts that a step judged: judge died",
   );
+  const cut: Response = { text: "1", length: 8, finishReason: "length" };
+  const judged = scriptedPolicy([[[cut, { text: "broken", length: 1 }]]]);
+  await expect(collect(grpoLoop(options(judged.policy)))).rejects.toThrow("all 1 rollouts that a step judged");
+  const unjudged = scriptedPolicy([[[cut, cut]]]);
+  expect((await collect(grpoLoop(options(unjudged.policy)))).records).toHaveLength(1);
 });
 
 test("a logprob difference stops the run", async () => {
   const { policy, closed } = scriptedPolicy([mixed], [{ logprobAbsDiffMax: 1e-9 }]);
-  await expect(collect(grpoLoop(options(policy)))).rejects.toThrow("differ from the sampler's by up to 1e-9");
+  await expect(collect(grpoLoop(options(policy)))).rejects.toThrow(
+    "step 1: the trainer's logprobs differ from the sampler's by up to 1e-9",
+  );
   expect(closed()).toBe(1);
 });
 

@@ -1,10 +1,11 @@
-// The one RL loop: GRPO, strictly on-policy. A step is prompts → rollout → reward → filter → advantage → weights →
-// update → record; one update per batch, no KL term, no entropy bonus (design: recipe, RL).
+// The one RL loop: GRPO, strictly on-policy (arXiv 2506.13284, equation 1). A step is prompts → rollout → reward → filter →
+// advantages → weights → update → record; one update per batch, no KL term, no entropy bonus.
+import { rolloutAdvantages } from "./advantage.ts";
 import { filterGroups } from "./filter.ts";
 import { groupRollouts } from "./group.ts";
 import { judgeRollouts, kindOf } from "./judge-rollouts.ts";
-import { advance, checkGrpoOptions, type GrpoOptions, rememberScore } from "./loop-options.ts";
-import { rewardMetrics, rolloutMetrics, type StepRecord, spread, timingMetrics, updateMetrics } from "./metrics.ts";
+import { advance, checkGrpoOptions, type GrpoOptions } from "./loop-options.ts";
+import { meanScore, type StepRecord, startTiming, stepRecord } from "./metrics.ts";
 import { type StageEnd, stageEnd } from "./stage-end.ts";
 import { stopWhenAllFaulted, stopWhenNonFinite, stopWhenOffPolicy } from "./stop.ts";
 import { rolloutWeights } from "./weights.ts";
@@ -18,78 +19,69 @@ export async function* grpoLoop<P extends { readonly id: string }>(
   options: GrpoOptions<P>,
 ): AsyncGenerator<StepRecord, StageEnd, undefined> {
   checkGrpoOptions(options);
-  const { policy, state, clock, optimizer } = options;
+  const { state, prompts, promptsPerStep } = options;
   for (;;) {
     const end = stageEnd(options.end, state.step, state.scores);
     if (end) return end;
-    const started = clock();
-
     // 1. Prompts.
-    const drawn = options.prompts.take(state.cursor, options.promptsPerStep);
+    const drawn = prompts.take(state.cursor, promptsPerStep);
     if (!drawn) return "prompts-exhausted";
-    const inputs = await Promise.all(drawn.items.map(options.promptInput));
-
-    // 2. Rollout: a group of responses per prompt from the policy as it is.
-    const { seed, stage, groupSize, maxResponseLength, temperature, stop } = options;
-    const ids = drawn.items.map(({ id }) => id);
-    const position = { purpose: "rollout", stage, step: state.step, ids };
-    const sampling = { seed, groupSize, maxResponseLength, temperature, ...(stop && { stop }) };
-    const batch = await policy.rollout(inputs, { ...position, ...sampling });
-    let record: StepRecord;
-    try {
-      const generated = clock();
-
-      // 3. Reward.
-      const verdicts = await judgeRollouts(batch.rollouts, drawn.items, inputs, options);
-      const rewarded = clock();
-
-      // 4. Filter: faults, truncated rollouts, groups too small or without variance.
-      const filtered = filterGroups(groupRollouts(batch.rollouts, verdicts), options);
-      stopWhenAllFaulted(verdicts);
-
-      // 5. Advantage, and 6. weights, every denominator in them.
-      const { weights, advantages, trained } = rolloutWeights(filtered.groups, batch.rollouts.length, options);
-      const weighted = clock();
-
-      // 7. Update, unless no token has weight: Adam would move even on a zero gradient.
-      const { learningRate, ...settings } = optimizer;
-      const rate = learningRate(state.step);
-      const allMasked = !weights.some((weight) => weight !== 0);
-      const update = allMasked ? undefined : await policy.step(batch, { ...settings, weights, learningRate: rate });
-      if (update) stopWhenOffPolicy(update, state.globalStep);
-      const updated = clock();
-
-      // 8. Record.
-      const kinds = verdicts.map(kindOf);
-      await options.record?.(batch, { scores: filtered.scores, kinds, advantages }, state.step);
-      record = {
-        ...rewardMetrics(verdicts, filtered),
-        ...rolloutMetrics(batch),
-        ...spread(
-          "critic/advantages",
-          trained.map((index) => advantages[index] ?? 0),
-        ),
-        "actor/lr": rate,
-        ...(update && updateMetrics(update)),
-        "training/stage": stage,
-        ...advance(state, { ...drawn, allMasked, nonFinite: (update?.skipped ?? null) !== null }),
-        ...timingMetrics(
-          batch,
-          {
-            gen: generated - started,
-            reward: rewarded - generated,
-            adv: weighted - rewarded,
-            update: updated - weighted,
-            step: clock() - started,
-          },
-          batch.responseTokens,
-        ),
-      };
-      rememberScore(state, record["critic/score/mean"], options.end.plateau);
-    } finally {
-      batch.close();
-    }
-    yield record;
+    yield await grpoStep(drawn, options);
     stopWhenNonFinite(state, options.maxSkippedInARow);
+  }
+}
+
+/** One step with the prompts that were drawn for it; moves the policy and then the state. */
+async function grpoStep<P extends { readonly id: string }>(
+  drawn: { readonly items: readonly P[]; readonly epoch: number; readonly nextCursor: number },
+  options: GrpoOptions<P>,
+): Promise<StepRecord> {
+  const { policy, state, stage } = options;
+  const { items, epoch, nextCursor } = drawn;
+  const timing = startTiming(options.clock);
+
+  // 2. Rollout: a group of responses per prompt from the policy as it is.
+  const { seed, groupSize, maxResponseLength, temperature, stop } = options;
+  const inputs = await Promise.all(items.map(options.promptInput));
+  const place = { purpose: "rollout", stage, step: state.step, ids: items.map(({ id }) => id) };
+  const sampling = { seed, groupSize, maxResponseLength, temperature, ...(stop && { stop }) };
+  const batch = await policy.rollout(inputs, { ...place, ...sampling });
+  try {
+    timing.end("gen");
+
+    // 3. Reward.
+    const verdicts = await judgeRollouts(batch.rollouts, items, inputs, options);
+    stopWhenAllFaulted(verdicts);
+    timing.end("reward");
+
+    // 4. Filter: faults, truncated rollouts, groups too small or without variance.
+    const filtered = filterGroups(groupRollouts(batch.rollouts, verdicts), options);
+
+    // 5. Advantages: how much better a rollout is than its group.
+    const advantages = rolloutAdvantages(filtered.groups, batch.rollouts.length, options.advantageStd);
+
+    // 6. Weights: advantages over every denominator, so that loss = −Σ weight · logprob.
+    const weights = rolloutWeights(filtered.groups, advantages, options);
+    timing.end("adv");
+
+    // 7. Update, unless no token has weight: Adam would move even on a zero gradient.
+    const { learningRate, ...settings } = options.optimizer;
+    const rate = learningRate(state.step);
+    const hasWeight = weights.some((weight) => weight !== 0);
+    const update = hasWeight ? await policy.step(batch, { ...settings, weights, learningRate: rate }) : undefined;
+    if (update) stopWhenOffPolicy(update, state.globalStep + 1);
+    timing.end("update");
+
+    // 8. Record.
+    const columns = {
+      scores: filtered.scores,
+      kinds: verdicts.map(kindOf),
+      advantages: Float32Array.from(advantages),
+    };
+    await options.record?.(batch, columns, { items, epoch, step: state.step });
+    advance(state, { nextCursor, update, score: meanScore(filtered), plateau: options.end.plateau });
+    return stepRecord({ batch, verdicts, filtered, advantages, rate, update, state, stage, epoch, timing });
+  } finally {
+    batch.close();
   }
 }

@@ -1,21 +1,69 @@
-// The metrics record of a step, under the names of the field (design: product, metric names). A statistic over nothing
+// The metrics record of a step, under the names of the field (verl's, TRL's). A statistic over nothing
 // (no score, no update) is left out of the record rather than reported as 0.
+import { verdictKinds } from "@gradus/rewards";
 import { type Filtered, hasZeroVariance } from "./filter.ts";
 import type { RolloutVerdict } from "./group.ts";
+import type { LoopState } from "./loop-options.ts";
 import type { RolloutBatch, StepMetrics, TrainingBatch } from "./policy.ts";
 
-/** Metric name → value; see the package's design page for units (seconds, tokens, shares from 0 to 1, counts). */
+/** Metric name → value: timing_s in seconds, lengths in tokens, shares (frac, pct, clip_ratio) from 0 to 1, else counts. */
 export type StepRecord = { [name: string]: number };
 
-const verdictKinds = ["correct", "wrong", "no-answer", "unparsable-answer", "timeout", "error"];
+/** What a step of the RL loop leaves; `state` is already past it. */
+type FinishedStep = {
+  readonly batch: RolloutBatch;
+  readonly verdicts: readonly (RolloutVerdict | undefined)[];
+  readonly filtered: Filtered;
+  readonly advantages: Float64Array;
+  readonly rate: number;
+  readonly update: StepMetrics | undefined;
+  readonly state: LoopState;
+  readonly stage: number;
+  readonly epoch: number;
+  readonly timing: Timing;
+};
+
+/** The record of a step of the RL loop. */
+export function stepRecord(done: FinishedStep): StepRecord {
+  const { batch, filtered, advantages, update } = done;
+  const inLoss = filtered.groups.flatMap(({ survivors }) => survivors.filter((survivor) => survivor.inLoss));
+  return {
+    ...rewardMetrics(done.verdicts, filtered),
+    ...rolloutMetrics(batch),
+    ...spread(
+      "critic/advantages",
+      inLoss.map(({ index }) => advantages[index] ?? 0),
+    ),
+    "actor/lr": done.rate,
+    ...(update && updateMetrics(update)),
+    "training/stage": done.stage,
+    ...counters(done.state, done.epoch),
+    ...timingMetrics(batch, done.timing.seconds(), batch.responseTokens),
+  };
+}
+
+/** Where the run stands after a step. */
+export function counters(state: LoopState, epoch: number): StepRecord {
+  return {
+    "training/global_step": state.globalStep,
+    "training/epoch": epoch,
+    "training/skipped_steps": state.skippedSteps,
+  };
+}
+
+/** The mean over every rollout with a score; undefined where none has one. */
+export function meanScore(filtered: Filtered): number | undefined {
+  return spread("score", given(filtered.scores))["score/mean"];
+}
+
+function given(scores: Float32Array): number[] {
+  return [...scores].filter((score) => !Number.isNaN(score));
+}
 
 /** What the reward and the filter found: scores, group shares, verdict kinds and everything dropped. */
-export function rewardMetrics(verdicts: readonly (RolloutVerdict | undefined)[], filtered: Filtered): StepRecord {
+function rewardMetrics(verdicts: readonly (RolloutVerdict | undefined)[], filtered: Filtered): StepRecord {
   const record: StepRecord = {
-    ...spread(
-      "critic/score",
-      [...filtered.scores].filter((score) => !Number.isNaN(score)),
-    ),
+    ...spread("critic/score", given(filtered.scores)),
     "reward/fault": filtered.dropped.fault,
     "batch/dropped_truncated": filtered.dropped.truncated,
     "batch/dropped_zero_std": filtered.dropped.zeroStd,
@@ -39,7 +87,7 @@ export function rewardMetrics(verdicts: readonly (RolloutVerdict | undefined)[],
 }
 
 /** Lengths in tokens and entropies of all rollouts of a batch; `clip_ratio` is the share cut off by the limit. */
-export function rolloutMetrics(batch: RolloutBatch): StepRecord {
+function rolloutMetrics(batch: RolloutBatch): StepRecord {
   const truncated = batch.rollouts.filter(({ finishReason }) => finishReason === "length").length;
   return {
     ...spread(
@@ -57,7 +105,7 @@ export function rolloutMetrics(batch: RolloutBatch): StepRecord {
 }
 
 /** What the update did, where it moved the policy. */
-export function updateMetrics(update: StepMetrics): StepRecord {
+function updateMetrics(update: StepMetrics): StepRecord {
   const record: StepRecord = { "batch/trained_tokens": update.trainedTokens };
   if (update.seconds > 0) record["perf/train_tokens_per_s"] = update.tokens / update.seconds;
   if (update.skipped !== null) return record;
@@ -65,6 +113,24 @@ export function updateMetrics(update: StepMetrics): StepRecord {
   record["actor/grad_norm"] = update.gradNorm;
   record.train_rollout_logprob_abs_diff = update.logprobAbsDiffMax;
   return record;
+}
+
+/** Seconds of a step's phases; a phase is from the end of the one before. */
+export type Timing = { end(phase: string): void; seconds(): Record<string, number> };
+
+/** Starts the first phase. `seconds` adds the whole step until now as "step". */
+export function startTiming(clock: () => number): Timing {
+  const started = clock();
+  let last = started;
+  const seconds: Record<string, number> = {};
+  return {
+    end: (phase) => {
+      const now = clock();
+      seconds[phase] = now - last;
+      last = now;
+    },
+    seconds: () => ({ ...seconds, step: clock() - started }),
+  };
 }
 
 /** Phases of a step by name, in seconds, and the speeds that follow from them. */
@@ -77,7 +143,7 @@ export function timingMetrics(batch: TrainingBatch, seconds: Record<string, numb
 }
 
 /** `name/{mean,max,min}` of the values; nothing where there are none. */
-export function spread(name: string, values: readonly number[]): StepRecord {
+function spread(name: string, values: readonly number[]): StepRecord {
   if (values.length === 0) return {};
   let [total, max, min] = [0, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY];
   for (const value of values) {

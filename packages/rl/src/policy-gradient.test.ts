@@ -1,6 +1,7 @@
 // The weights against PyTorch's autograd: −weight must be the derivative of the loss by each token's logprob.
 import { expect, test } from "bun:test";
 import golden from "./__fixtures__/policy-gradient.golden.json" with { type: "json" };
+import { rolloutAdvantages } from "./advantage.ts";
 import { filterGroups, type OverlongFiltering } from "./filter.ts";
 import { groupRollouts } from "./group.ts";
 import type { RolloutInfo } from "./policy.ts";
@@ -41,11 +42,9 @@ for (const setting of settings) {
           candidate.overlongFiltering === setting.overlongFiltering,
       );
       const groups = groupRollouts(rollouts, verdictsUnder(setting.overlongFiltering));
-      const { weights } = rolloutWeights(filterGroups(groups, setting).groups, rollouts.length, {
-        lossAggMode,
-        advantageStd: setting.advantageStd,
-        maxResponseLength: golden.maxResponseLength,
-      });
+      const kept = filterGroups(groups, setting).groups;
+      const advantages = rolloutAdvantages(kept, rollouts.length, setting.advantageStd);
+      const weights = rolloutWeights(kept, advantages, { lossAggMode, maxResponseLength: golden.maxResponseLength });
       let loss = 0;
       for (const [index, { logprobs }] of golden.rollouts.entries()) {
         const weight = weights[index] ?? Number.NaN;

@@ -2,7 +2,7 @@
 
 import { RlError } from "./error.ts";
 import { advance, type LoopState, type OptimizerOptions } from "./loop-options.ts";
-import { type StepRecord, timingMetrics } from "./metrics.ts";
+import { counters, type StepRecord, timingMetrics } from "./metrics.ts";
 import type { PackedTokens, TrainablePolicy } from "./policy.ts";
 import { type StageEnd, stageEnd } from "./stage-end.ts";
 import { stopWhenNonFinite } from "./stop.ts";
@@ -34,7 +34,7 @@ export async function* sftLoop(options: SftOptions): AsyncGenerator<StepRecord, 
     const started = clock();
     const drawn = options.batches.take(state.cursor);
     if (!drawn) return "prompts-exhausted";
-    const { tokens, cuSeqlens, lossMask, ...position } = drawn;
+    const { tokens, cuSeqlens, lossMask, epoch, nextCursor } = drawn;
     const lossTokens = lossMask.reduce((total, mask) => total + mask, 0);
     if (lossTokens === 0) throw new RlError("bad-option", `the batch at sample ${state.cursor} has no response token`);
     const { learningRate, ...settings } = optimizer;
@@ -45,6 +45,7 @@ export async function* sftLoop(options: SftOptions): AsyncGenerator<StepRecord, 
     try {
       const update = await policy.step(batch, { ...settings, weights, learningRate: rate });
       const seconds = clock() - started;
+      advance(state, { nextCursor, update });
       record = {
         "batch/sequences": cuSeqlens.length - 1,
         "batch/tokens": batch.tokens,
@@ -56,7 +57,7 @@ export async function* sftLoop(options: SftOptions): AsyncGenerator<StepRecord, 
         }),
         ...(update.seconds > 0 && { "perf/train_tokens_per_s": update.tokens / update.seconds }),
         "actor/lr": rate,
-        ...advance(state, { ...position, allMasked: false, nonFinite: update.skipped !== null }),
+        ...counters(state, epoch),
         ...timingMetrics(batch, { update: update.seconds, step: seconds }),
       };
     } finally {

@@ -4,12 +4,15 @@ import type { RolloutVerdict } from "./group.ts";
 import type { LoopState } from "./loop-options.ts";
 import type { StepMetrics } from "./policy.ts";
 
-/** With one update per batch the trainer's logprobs are the sampler's, bit for bit; any difference is a bug of the engine. */
-export function stopWhenOffPolicy(update: StepMetrics, globalStep: number): void {
+/**
+ * With one update per batch the trainer's logprobs are the sampler's, bit for bit; any difference is a bug of the engine.
+ * `step` is the one being taken, counted from 1 over the run.
+ */
+export function stopWhenOffPolicy(update: StepMetrics, step: number): void {
   if (update.skipped !== null || update.logprobAbsDiffMax === 0) return;
   throw new RlError(
     "off-policy",
-    `step ${globalStep}: the trainer's logprobs differ from the sampler's by up to ${update.logprobAbsDiffMax}, ` +
+    `step ${step}: the trainer's logprobs differ from the sampler's by up to ${update.logprobAbsDiffMax}, ` +
       "expected exactly 0; resume from the last checkpoint and report this",
   );
 }
@@ -24,9 +27,13 @@ export function stopWhenNonFinite(state: LoopState, maxSkippedInARow: number): v
   );
 }
 
-/** A reward that faults on every rollout of a step will not get better by itself. */
+/** A reward that faults on every rollout that it was asked about will not get better by itself. */
 export function stopWhenAllFaulted(verdicts: readonly (RolloutVerdict | undefined)[]): void {
-  const [first] = verdicts;
-  if (first?.status !== "fault" || !verdicts.every((verdict) => verdict?.status === "fault")) return;
-  throw new RlError("all-faults", `the reward failed on all ${verdicts.length} rollouts of a step: ${first.reason}`);
+  const asked = verdicts.filter((verdict) => verdict !== undefined);
+  const [first] = asked;
+  if (first?.status !== "fault" || !asked.every(({ status }) => status === "fault")) return;
+  throw new RlError(
+    "all-faults",
+    `the reward failed on all ${asked.length} rollouts that a step judged: ${first.reason}`,
+  );
 }

@@ -1,10 +1,9 @@
 // Weights: one number per rollout, its advantage over every denominator, so that loss = −Σ weight · logprob over tokens.
 // The trainer adds them up as they are, so the result never depends on how a batch is split.
-import { type AdvantageStd, groupAdvantages } from "./advantage.ts";
 import type { SurvivingGroup, Survivor } from "./filter.ts";
 
 /**
- * How token losses become one number (|o| a response's tokens; every denominator counts only what holds a trained token):
+ * How token losses become one number (|o| a response's tokens; every denominator counts only what has tokens in the loss):
  * "group-token-mean": tokens averaged within the group, groups averaged (equation 1). A / (groups · Σ_group |o|)
  * "token-mean": tokens averaged over the batch. A / Σ_batch |o|
  * "seq-mean-token-mean": tokens averaged within the rollout, rollouts averaged. A / (rollouts · |o|)
@@ -14,54 +13,41 @@ export type LossAggMode = "group-token-mean" | "token-mean" | "seq-mean-token-me
 
 export type WeightOptions = {
   readonly lossAggMode: LossAggMode;
-  readonly advantageStd: AdvantageStd;
   /** The stage's limit in tokens. */
   readonly maxResponseLength: number;
 };
 
-export type Weighted = {
-  /** One per rollout of the batch: 0 for those that are not trained on. */
-  readonly weights: Float32Array;
-  /** One per rollout of the batch: 0 for those that take no part in their group. */
-  readonly advantages: Float32Array;
-  /** Places in the batch of the rollouts that are trained on, also those whose advantage is 0. */
-  readonly trained: readonly number[];
-};
-
-/** Advantages and weights for a batch of `rollouts` rollouts, given the groups that the filter kept. */
-export function rolloutWeights(groups: readonly SurvivingGroup[], rollouts: number, options: WeightOptions): Weighted {
-  const weights = new Float32Array(rollouts);
-  const advantages = new Float32Array(rollouts);
+/**
+ * One weight per rollout of the batch, from its advantage and the groups that the filter kept;
+ * 0 for those whose tokens are not in the loss.
+ */
+export function rolloutWeights(
+  groups: readonly SurvivingGroup[],
+  advantages: Float64Array,
+  options: WeightOptions,
+): Float32Array {
+  const weights = new Float32Array(advantages.length);
   const divisor = denominators(groups, options);
-  const trained: number[] = [];
   for (const group of groups) {
     const groupDivisor = divisor(group);
-    const values = groupAdvantages(
-      group.survivors.map(({ score }) => score),
-      options.advantageStd,
-    );
-    for (const [place, survivor] of group.survivors.entries()) {
-      const advantage = values[place] ?? 0;
-      advantages[survivor.index] = advantage;
-      if (!survivor.trained) continue;
-      trained.push(survivor.index);
-      weights[survivor.index] = advantage / groupDivisor(survivor);
+    for (const survivor of group.survivors) {
+      if (survivor.inLoss) weights[survivor.index] = (advantages[survivor.index] ?? 0) / groupDivisor(survivor);
     }
   }
-  return { weights, advantages, trained };
+  return weights;
 }
 
 type Divisor = (group: SurvivingGroup) => (survivor: Survivor) => number;
 
 function denominators(groups: readonly SurvivingGroup[], options: WeightOptions): Divisor {
-  const tokens = groups.map(trainedTokens);
+  const tokens = groups.map(lossTokens);
   const groupCount = tokens.filter((count) => count > 0).length;
   const batchTokens = tokens.reduce((total, count) => total + count, 0);
-  const sequences = groups.flatMap(({ survivors }) => survivors.filter(({ trained }) => trained)).length;
+  const sequences = groups.flatMap(({ survivors }) => survivors.filter(({ inLoss }) => inLoss)).length;
   switch (options.lossAggMode) {
     case "group-token-mean":
       return (group) => {
-        const groupTokens = trainedTokens(group);
+        const groupTokens = lossTokens(group);
         return () => groupCount * groupTokens;
       };
     case "token-mean":
@@ -73,6 +59,6 @@ function denominators(groups: readonly SurvivingGroup[], options: WeightOptions)
   }
 }
 
-function trainedTokens({ survivors }: SurvivingGroup): number {
-  return survivors.reduce((total, { trained, length }) => total + (trained ? length : 0), 0);
+function lossTokens({ survivors }: SurvivingGroup): number {
+  return survivors.reduce((total, { inLoss, length }) => total + (inLoss ? length : 0), 0);
 }

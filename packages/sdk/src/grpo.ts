@@ -94,15 +94,12 @@ export type GrpoOptions<P extends TaskPrompt> = RateOptions & {
 export async function* grpo<P extends TaskPrompt>(
   options: GrpoOptions<P>,
 ): AsyncGenerator<StepRecord, StageEnd, undefined> {
-  const { policy, prompts, reward, steps, epochs, learningRate, warmupSteps, ...read } = readOptions(
-    schema,
-    "grpo",
-    options,
-  );
-  const { record } = options;
+  const { steps, epochs, learningRate, warmupSteps, ...read } = readOptions(schema, "grpo", options);
+  // Checked above; here they keep the type of the user's own prompts.
+  const { policy, prompts, reward, record } = options;
   const passes = epochs ?? (steps === undefined ? 1 : undefined);
   const { stage, frame } = read;
-  return yield* grpoLoop<TaskPrompt>({
+  return yield* grpoLoop<P>({
     policy,
     prompts: createLoader(prompts, { seed: read.seed, stage, ...(passes !== undefined && { epochs: passes }) }),
     promptInput: (prompt) => promptInput(prompt, frame, policy),

@@ -1,7 +1,14 @@
 // The whole way of a policy gradient against PyTorch: rl's weights, through the engine's loss, backward and AdamW.
 import { expect, test } from "bun:test";
 import { join } from "node:path";
-import { filterGroups, groupRollouts, type LossAggMode, type RolloutInfo, rolloutWeights } from "@gradus/rl";
+import {
+  filterGroups,
+  groupRollouts,
+  type LossAggMode,
+  type RolloutInfo,
+  rolloutAdvantages,
+  rolloutWeights,
+} from "@gradus/rl";
 import golden from "../../rl/src/__fixtures__/policy-gradient.golden.json" with { type: "json" };
 import { Policy } from "./policy.ts";
 
@@ -27,11 +34,8 @@ function trainingInput(lossAggMode: LossAggMode) {
     truncated ? undefined : ({ status: "graded", score, kind: "correct" } as const),
   );
   const { groups } = filterGroups(groupRollouts(rollouts, verdicts), settings);
-  const { weights } = rolloutWeights(groups, rollouts.length, {
-    lossAggMode,
-    advantageStd: settings.advantageStd,
-    maxResponseLength: golden.maxResponseLength,
-  });
+  const advantages = rolloutAdvantages(groups, rollouts.length, settings.advantageStd);
+  const weights = rolloutWeights(groups, advantages, { lossAggMode, maxResponseLength: golden.maxResponseLength });
   const cuSeqlens = new Uint32Array(sequences.length + 1);
   for (const [index, { length }] of sequences.entries()) cuSeqlens[index + 1] = (cuSeqlens[index] ?? 0) + length;
   const lossMask = golden.rollouts.flatMap(({ prompt, response }) => [
