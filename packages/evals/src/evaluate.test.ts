@@ -65,6 +65,27 @@ test("avg@n, its errors, pass@k, lengths and kinds by hand", async () => {
   expect(result.problems[1]?.responses[0]).toEqual({ text: "22", length: 2, kind: "correct" });
 });
 
+test("correct is what the verdict calls correct, whatever its score", async () => {
+  const partial: Task<Problem> = {
+    ...task,
+    judge: async ({ text }) =>
+      text === "half"
+        ? { status: "graded", score: 0.5, kind: "correct" }
+        : { status: "graded", score: 1, kind: "wrong" },
+  };
+  const result = await evaluate(
+    scripted([
+      ["half", "no"],
+      ["no", "no"],
+    ]),
+    partial,
+    { ...options, n: 2 },
+  );
+  expect(result.problems.map(({ correct }) => correct)).toEqual([1, 0]);
+  expect(result.passAt).toEqual({ 1: 0.25, 2: 0.5 });
+  expect(result.mean).toBe(0.875);
+});
+
 test("a fault leaves the mean of its problem and is counted; pass@k is over what was graded", async () => {
   const result = await evaluate(
     scripted([
@@ -84,4 +105,5 @@ test("a problem of which nothing could be graded, or a task without problems, is
     "no response to problem a was graded (worker died)",
   );
   await expect(evaluate(scripted([]), { ...task, problems: [] }, options)).rejects.toThrow("task sums has no problems");
+  await expect(evaluate(scripted([]), task, { ...options, passAt: [5] })).rejects.toThrow("pass@5 needs");
 });

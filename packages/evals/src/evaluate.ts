@@ -1,4 +1,6 @@
 // Evaluation: n responses per problem, their mean (avg@n) with its error, pass@k, lengths; metrics under the field's names.
+import { mapAtMost, rewardsAtOnce } from "@gradus/rewards";
+import { EvaluationError } from "./evaluation-error.ts";
 import type { Generation, Generator, PromptInput } from "./generator.ts";
 import { passAtK } from "./pass-at-k.ts";
 import type { EvalVerdict, Task } from "./task.ts";
@@ -14,7 +16,7 @@ export type EvaluateOptions = {
   readonly passAt?: readonly number[];
 };
 
-/** One problem's responses: mean score over those graded, how many were correct (score of at least 1). */
+/** One problem's responses: mean score over those graded, and how many the verdicts call correct. */
 export type ProblemResult = {
   readonly id: string;
   readonly mean: number;
@@ -52,8 +54,14 @@ export async function evaluate<P extends { readonly id: string }>(
   task: Task<P>,
   options: EvaluateOptions,
 ): Promise<EvalResult> {
-  if (task.problems.length === 0) throw new RangeError(`task ${task.name} has no problems to evaluate`);
+  if (task.problems.length === 0) {
+    throw new EvaluationError("empty", `task ${task.name} has no problems to evaluate; give it some`);
+  }
   const { n, maxTokens, temperature, seed, purpose = "eval", stop } = options;
+  const tooLarge = options.passAt?.find((k) => k > n);
+  if (tooLarge !== undefined) {
+    throw new EvaluationError("bad-option", `passAt: pass@${tooLarge} needs at least as many responses, n is ${n}`);
+  }
   const inputs = await Promise.all(task.problems.map(task.promptInput));
   const generations = await generator.generate(inputs, {
     n,
@@ -63,36 +71,48 @@ export async function evaluate<P extends { readonly id: string }>(
     purpose,
     ...(stop && { stop }),
   });
-  const problems = await Promise.all(
-    task.problems.map((problem, index) => judgeProblem(task, problem, inputs[index], generations[index] ?? [])),
-  );
+  const asked = task.problems.flatMap((prompt, index) => {
+    const promptText = textOf(inputs[index]);
+    const shown = promptText === undefined ? { prompt } : { prompt, promptText };
+    return (generations[index] ?? []).map(({ text, tokens, finishReason }) => {
+      return { ...shown, text, finishReason, length: tokens.length };
+    });
+  });
+  const verdicts = await mapAtMost(rewardsAtOnce, asked, (rollout) => task.judge(rollout));
+  let start = 0;
+  const problems = task.problems.map((problem, index) => {
+    const responses = generations[index] ?? [];
+    const own = verdicts.slice(start, start + responses.length);
+    start += responses.length;
+    return resultOf(task.name, problem.id, responses, own);
+  });
   return summarize(task.name, problems, generations.flat(), options);
 }
 
-async function judgeProblem<P extends { readonly id: string }>(
-  task: Task<P>,
-  prompt: P,
-  input: PromptInput | undefined,
+/** A problem's result with its scores, which the summary needs. */
+type ScoredProblem = ProblemResult & { readonly scores: readonly number[] };
+
+function resultOf(
+  task: string,
+  id: string,
   generations: readonly Generation[],
-): Promise<ProblemResult & { readonly scores: readonly number[] }> {
-  const text = textOf(input);
-  const promptText = text === undefined ? {} : { promptText: text };
-  const verdicts = await Promise.all(
-    generations.map(({ text, tokens, finishReason }) =>
-      task.judge({ prompt, ...promptText, text, finishReason, length: tokens.length }),
-    ),
-  );
-  const scores = verdicts.flatMap((verdict) => (verdict.status === "graded" ? [verdict.score] : []));
-  if (scores.length === 0) {
-    throw new Error(`task ${task.name}: no response to problem ${prompt.id} was graded (${reasonOf(verdicts[0])})`);
+  verdicts: readonly EvalVerdict[],
+): ScoredProblem {
+  const graded = verdicts.filter((verdict) => verdict.status === "graded");
+  if (graded.length === 0) {
+    throw new EvaluationError(
+      "all-faults",
+      `task ${task}: no response to problem ${id} was graded (${reasonOf(verdicts[0])})`,
+    );
   }
   const responses = generations.map(({ text, tokens }, index) => ({
     text,
     length: tokens.length,
     kind: kindOf(verdicts[index]),
   }));
-  const correct = scores.filter((score) => score >= 1).length;
-  return { id: prompt.id, mean: mean(scores), correct, graded: scores.length, responses, scores };
+  const scores = graded.map(({ score }) => score);
+  const correct = graded.filter(({ kind }) => kind === "correct").length;
+  return { id, mean: mean(scores), correct, graded: graded.length, responses, scores };
 }
 
 function textOf(input: PromptInput | undefined): string | undefined {
@@ -102,7 +122,7 @@ function textOf(input: PromptInput | undefined): string | undefined {
 
 function summarize(
   task: string,
-  problems: readonly (ProblemResult & { readonly scores: readonly number[] })[],
+  problems: readonly ScoredProblem[],
   generations: readonly Generation[],
   { n, passAt: asked = [1, n] }: EvaluateOptions,
 ): EvalResult {

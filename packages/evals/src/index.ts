@@ -1,5 +1,7 @@
 // The public names of @gradus/evals.
+
 export { type EvalResult, type EvaluateOptions, evaluate, type ProblemResult } from "./evaluate.ts";
+export { EvaluationError, type EvaluationErrorCode } from "./evaluation-error.ts";
 export type { GenerateOptions, Generation, Generator, PromptInput, PromptText } from "./generator.ts";
 export { passAtK } from "./pass-at-k.ts";
 export type { EvalRollout, EvalVerdict, Task } from "./task.ts";
