@@ -36,7 +36,10 @@ export type Phase = {
   /** Steps that the phase will have, where its end is known. */
   readonly steps: number | null;
   readonly limit: number | null;
-  readonly evalEverySteps: number | null;
+  /** SFT's steps of a pass over the data, the last of which is kept; null in RL. */
+  readonly epochSteps: number | null;
+  /** Whether an evaluation follows the phase's step `step`, beside the one at its end. */
+  isEvalDue(step: number): boolean;
   /** Goes on from `state`, which it changes before each record. */
   start(policy: InterruptiblePolicy, state: LoopState): AsyncGenerator<StepRecord, StageEnd, undefined>;
   /** What the step that was just yielded leaves. */
@@ -85,7 +88,7 @@ function finished(name: string): Phase {
   const refuse = (): never => {
     throw new Error(`phase ${name} is over`);
   };
-  return { name, steps: 0, limit: null, evalEverySteps: null, start: refuse, tally: refuse };
+  return { name, steps: 0, limit: null, epochSteps: null, isEvalDue: refuse, start: refuse, tally: refuse };
 }
 
 async function sftPhase(sft: SftConfig, { run, policy, clock, show }: PhaseContext): Promise<Phase> {
@@ -105,7 +108,11 @@ async function sftPhase(sft: SftConfig, { run, policy, clock, show }: PhaseConte
     name: "sft",
     steps,
     limit: null,
-    evalEverySteps: sft.evalEverySteps,
+    epochSteps,
+    isEvalDue: (step) =>
+      (sft.evalEverySteps !== null && step % sft.evalEverySteps === 0) ||
+      // Who counts in epochs wants to see what each is worth.
+      (sft.epochs !== null && step % epochSteps === 0),
     start: (interruptible, state) =>
       sftLoop({
         policy: interruptible,
@@ -137,7 +144,8 @@ async function rlPhase(stage: Stage, index: number, context: PhaseContext): Prom
     name: `rl:${stage.name}`,
     steps: Number.isFinite(known) ? known : null,
     limit: stage.maxResponseLength,
-    evalEverySteps: null,
+    epochSteps: null,
+    isEvalDue: () => false,
     start: (interruptible, state) =>
       grpoLoop({
         policy: interruptible,

@@ -69,6 +69,7 @@ function startState(): RecipeState {
     logprobAbsDiffMax: 0,
     wallSeconds: 0,
     evals: [],
+    epochEnds: [],
     passHistory: {},
   };
 }

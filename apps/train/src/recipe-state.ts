@@ -43,6 +43,8 @@ export const RecipeState = z.strictObject({
   /** Seconds worked so far, evaluations included, over every resume. */
   wallSeconds: z.number().min(0),
   evals: z.array(evalResult),
+  /** Steps that ended a pass over the SFT data: their checkpoints stay. */
+  epochEnds: z.array(z.int().min(1)),
   /** Phase → prompt id → [epoch, solved, graded] of its last draw. */
   passHistory: z.record(z.string(), z.record(z.string(), passRecord)),
 });

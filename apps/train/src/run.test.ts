@@ -89,11 +89,46 @@ test("a run leaves config, checkpoints, rollouts, report and rows behind", async
   expect(steps[5]?.metrics["val-core/sums/mean@4"]).toBeNumber();
   const details = z.object({ standardError: z.number(), samplingError: z.number(), length: z.number() });
   for (const row of evals) details.parse(JSON.parse(z.object({ details: z.string() }).parse(row).details));
-  // The two newest, and that of the best evaluation.
+  // The two newest, that of the best evaluation, and SFT's epoch ends: 10 samples make epochs of 4 steps, 6 steps end it.
   const kept = readdirSync(join(run, "checkpoints"));
-  expect(kept).toContain("step-15");
-  expect(kept).toContain("step-14");
-  expect(kept.length).toBeLessThanOrEqual(3);
+  for (const step of ["step-15", "step-14", "step-4", "step-6"]) expect(kept).toContain(step);
+  expect(kept.length).toBeLessThanOrEqual(5);
+});
+
+test("SFT given in epochs is evaluated after each, and resumes at their borders", async () => {
+  const folder = scriptedRecipe();
+  const epochs = [
+    ...start,
+    "--sft.steps",
+    "null",
+    "--sft.epochs",
+    "3",
+    "--sft.evalEverySteps",
+    "null",
+    "--rl",
+    "false",
+  ];
+  const { lines } = await scriptedTrain(folder, [...epochs, "--checkpoint.everySteps", "null"]);
+  const evals = lines.filter((line) => line.type === "eval").map((line) => [line.phase, line.step]);
+  expect(evals).toEqual([
+    ["start", 0],
+    ["sft", 4],
+    ["sft", 8],
+    ["sft", 12],
+  ]);
+  const expected = storedMetrics(folder);
+  for (let killAt = 1; killAt <= 4; killAt++) {
+    const broken = scriptedRecipe();
+    let generates = 0;
+    const onMove = (move: string): void => {
+      if (move === "generate" && ++generates === killAt) throw new Error("killed");
+    };
+    await scriptedTrain(broken, [...epochs, "--checkpoint.everySteps", "null"], { script: { onMove } });
+    const resumed = await scriptedTrain(broken, ["--resume", "last"]);
+    const [first] = resumed.lines.filter((line) => line.type === "eval");
+    expect([killAt, first?.step]).toEqual([killAt, 4 * (killAt - 1)]);
+    expect(storedMetrics(broken)).toEqual(expected);
+  }
 });
 
 test("skipped steps are counted over the whole run", async () => {

@@ -77,7 +77,7 @@ async function walkPhases(walk: Walk): Promise<Summary> {
       await walkPhase(walk, phase);
       state.phase += 1;
       // Skipped steps are counted over the whole run.
-      state.loop = { ...startLoop(state.loop.globalStep), skippedSteps: state.loop.skippedSteps };
+      state.loop = startLoop(state.loop.globalStep, state.loop.skippedSteps);
     }
   } catch (error) {
     await leaveOnSignal(walk, error);
@@ -94,26 +94,25 @@ async function walkPhase(walk: Walk, phase: Phase): Promise<void> {
   const firstStep = state.loop.globalStep - state.loop.step + 1;
   store.beginStage({ run: folder.id, idx: state.phase, phase: phase.name, firstStep });
   view.show({ type: "phase", phase: phase.name, steps: phase.steps });
-  if (isEvalDue(phase, state)) await evaluateOnce(walk, phase.name);
   const records = phase.start(walk.guarded, state.loop);
   for (;;) {
+    // A resume may begin between a checkpoint and the evaluation that follows it.
+    const { step } = state.loop;
+    if (step > 0 && step !== phase.steps && phase.isEvalDue(step)) await evaluateOnce(walk, phase.name);
     const next = await nextUnlessAbandoned(() => records.next(), walk.guarded, walk.interrupt.abandon);
     if (next.done) break;
     countStep(walk, phase, next.value);
     if (walk.interrupt.received() !== null) stopHere(walk);
-    const { everySteps } = run.checkpoint;
-    const last = phase.steps !== null && state.loop.step >= phase.steps;
-    if (everySteps !== null && state.loop.globalStep % everySteps === 0 && !last) await checkpoint(walk);
-    if (isEvalDue(phase, state) && !last) await evaluateOnce(walk, phase.name);
+    const everySteps = run.checkpoint.everySteps ?? Number.POSITIVE_INFINITY;
+    if (isEpochEnd(phase, state) || state.loop.globalStep % everySteps === 0) await checkpoint(walk);
   }
   // Before the evaluation: it can be taken again from here, and gives the same figures.
   await checkpoint(walk);
   await evaluateOnce(walk, phase.name);
 }
 
-function isEvalDue(phase: Phase, state: RecipeState): boolean {
-  const { step } = state.loop;
-  return phase.evalEverySteps !== null && step > 0 && step % phase.evalEverySteps === 0;
+function isEpochEnd({ epochSteps, steps }: Phase, { loop }: RecipeState): boolean {
+  return epochSteps !== null && (loop.step % epochSteps === 0 || loop.step === steps);
 }
 
 /** Books a step that the loop has just made: state, store, view. */
@@ -124,6 +123,7 @@ function countStep(walk: Walk, phase: Phase, record: StepRecord): void {
   state.logprobAbsDiffMax = Math.max(state.logprobAbsDiffMax, record.train_rollout_logprob_abs_diff ?? 0);
   if (Object.keys(passes).length > 0) state.passHistory[phase.name] = { ...state.passHistory[phase.name], ...passes };
   const { globalStep: step, step: stageStep } = state.loop;
+  if (isEpochEnd(phase, state)) state.epochEnds.push(step);
   const metrics = { ...record, "perf/peak_memory_gib": walk.peakMemoryGib() };
   store.addStep({ run: folder.id, step, phase: phase.name, createdAt: clock.now() }, metrics);
   view.show({
@@ -170,7 +170,8 @@ async function checkpoint(walk: Walk): Promise<void> {
   store.addMetrics(folder.id, step, { "timing_s/checkpoint": clock.seconds() - began });
   view.show({ type: "checkpoint", step, folder: path });
   const best = bestStep(state.evals, new Set(checkpointSteps(folder.checkpoints)));
-  const removed = await walk.policies.prune(folder.checkpoints, run.checkpoint.keepLast, best);
+  const kept = [...best, ...state.epochEnds];
+  const removed = await walk.policies.prune(folder.checkpoints, run.checkpoint.keepLast, kept);
   for (const old of removed) store.removeCheckpoint(folder.id, old);
 }
 

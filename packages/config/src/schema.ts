@@ -45,7 +45,13 @@ const CheckpointSection = z.strictObject({
     .nullable()
     .default(100)
     .describe("Steps between checkpoints; phase borders always have one. null: only at the borders."),
-  keepLast: z.int().min(1).default(2).describe("Checkpoints kept; older ones are removed after a new one is whole."),
+  keepLast: z
+    .int()
+    .min(1)
+    .default(2)
+    .describe(
+      "Checkpoints kept beside the best one and the last of each SFT epoch; others go after a new one is whole.",
+    ),
 });
 
 export const RunConfig = z

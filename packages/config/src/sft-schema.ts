@@ -37,7 +37,9 @@ export const SftSection = z.strictObject({
     .min(1)
     .nullable()
     .default(null)
-    .describe("Steps between evaluations within the phase; null evaluates only at its end."),
+    .describe(
+      "Steps between evaluations within the phase, beside those at its end and, where epochs is set, after each.",
+    ),
 });
 
 export type SftConfig = z.output<typeof SftSection>;
