@@ -36,7 +36,9 @@ test("options: unknown, mistyped, of the wrong kind, not in this version", async
   await refused(() => policy.generate([ids], { temperature: 1e-45 }), "out-of-range", "use 0 for the likeliest token");
   await refused(() => policy.generate([ids], { seed: -1 }), "bad-option", "seed is -1");
   for (const name of ["topP", "topK", "minP", "repetitionPenalty", "logitBias"]) {
-    await refused(() => policy.generate([ids], { [name]: 0.9 }), "unsupported", name, "available now");
+    await refused(() => policy.generate([ids], { [name]: 0.9 }), "unsupported", name, "only temperature sampling");
+    const rollout = { groupSize: 2, maxResponseLength: 3, temperature: 1, seed: 1, [name]: 0.9 };
+    await refused(() => policy.rollout([ids], rollout), "unsupported", name, "RL samples from the whole distribution");
   }
   await refused(() => tinyPolicy({ device: "cuda" }), "unsupported", '"cuda"', 'available: "auto", "cpu"');
   await refused(() => tinyPolicy({ device: "cuda-sim" }), "unsupported", '"cuda-sim"');

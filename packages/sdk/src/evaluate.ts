@@ -1,8 +1,10 @@
 // Evaluation from the SDK: avg@n and pass@k of a policy on prompts, judged by a reward.
+import type { Frame } from "@gradus/data";
 import { type EvalResult, evaluate as evaluateTask, type Generator } from "@gradus/evals";
 import { judge, type Reward } from "@gradus/rewards";
 import { z } from "zod";
-import { readOptions, seed } from "./options.ts";
+import { toPublicError } from "./loop-errors.ts";
+import { frame, readOptions, seed } from "./options.ts";
 import { promptInput, type TaskPrompt, type Templating } from "./task-prompt.ts";
 
 const schema = z.strictObject({
@@ -17,7 +19,7 @@ const schema = z.strictObject({
   maxTokens: z.int().min(1),
   temperature: z.number().min(0).default(0.6),
   seed: seed.default(0),
-  frame: z.enum(["acereason", "chat-template", "raw"]).default("raw"),
+  frame: frame.default("raw"),
   stop: z.array(z.string()).readonly().optional(),
   passAt: z.array(z.int().min(1)).readonly().optional(),
 });
@@ -35,7 +37,7 @@ export type EvaluateOptions<P extends TaskPrompt> = {
   /** 0.6, the paper's. */
   readonly temperature?: number;
   readonly seed?: bigint | number;
-  readonly frame?: "acereason" | "chat-template" | "raw";
+  readonly frame?: Frame;
   readonly stop?: readonly string[];
   /** The k of pass@k, each at most n; by default 1 and n. */
   readonly passAt?: readonly number[];
@@ -48,12 +50,25 @@ export type EvaluateOptions<P extends TaskPrompt> = {
  * const { mean } = await evaluate({ policy, prompts, reward: mathReward(), n: 8, maxTokens: 512 });
  */
 export async function evaluate<P extends TaskPrompt>(options: EvaluateOptions<P>): Promise<EvalResult> {
-  const { policy, name, prompts, reward, frame, stop, passAt, ...sampling } = readOptions(schema, "evaluate", options);
+  const {
+    policy,
+    name,
+    prompts,
+    reward,
+    frame: given,
+    stop,
+    passAt,
+    ...sampling
+  } = readOptions(schema, "evaluate", options);
   const task = {
     name,
     problems: prompts,
-    promptInput: (prompt: TaskPrompt) => promptInput(prompt, frame, policy),
+    promptInput: (prompt: TaskPrompt) => promptInput(prompt, given, policy),
     judge: (rollout: Parameters<typeof reward>[0]) => judge(reward, rollout),
   };
-  return evaluateTask(policy, task, { ...sampling, ...(stop && { stop }), ...(passAt && { passAt }) });
+  try {
+    return await evaluateTask(policy, task, { ...sampling, ...(stop && { stop }), ...(passAt && { passAt }) });
+  } catch (error) {
+    throw toPublicError(error);
+  }
 }

@@ -1,4 +1,5 @@
 // GRPO from the SDK: checks the options, gives rl's loop a policy, prompts and a judge, and yields its records.
+import { RlSection } from "@gradus/config";
 import { createLoader, type Frame } from "@gradus/data";
 import { judge, type Reward } from "@gradus/rewards";
 import {
@@ -11,9 +12,13 @@ import {
   type TrainablePolicy,
 } from "@gradus/rl";
 import { z } from "zod";
+import { withPublicErrors } from "./loop-errors.ts";
 import { optimizerOptions, optimizerSettings, type RateOptions } from "./optimizer-options.ts";
-import { readOptions, seed } from "./options.ts";
+import { frame, loopState, readOptions, seed } from "./options.ts";
 import { promptInput, type TaskPrompt, type Templating } from "./task-prompt.ts";
+
+// Limits and defaults are those of a run's config: the paper's, or where it is silent verl's.
+const rl = RlSection.shape;
 
 const schema = z.strictObject({
   policy: z.custom<TrainablePolicy & Templating>(
@@ -22,24 +27,22 @@ const schema = z.strictObject({
   ),
   prompts: z.array(z.custom<TaskPrompt>()).min(1, "expected at least one prompt").readonly(),
   reward: z.custom<Reward<TaskPrompt>>((value) => typeof value === "function", "expected a function of a rollout"),
-  groupSize: z.int().min(2, "a group of one has no advantage; use at least 2 (the paper: 8 or 16)"),
-  maxResponseLength: z.int().min(1),
-  temperature: z.number().positive().default(1),
-  promptsPerStep: z.int().min(1).optional(),
+  groupSize: rl.groupSize.unwrap(),
+  maxResponseLength: rl.maxResponseLength.unwrap(),
+  temperature: rl.temperature,
+  promptsPerStep: rl.promptsPerStep.unwrap().optional(),
   steps: z.int().min(1).optional(),
   epochs: z.number().positive().optional(),
   seed: seed.default(0),
   stage: z.int().min(0).default(0),
-  frame: z.enum(["acereason", "chat-template", "raw"]).default("raw"),
+  frame: frame.default("raw"),
   stop: z.array(z.string()).readonly().optional(),
-  overlongFiltering: z.enum(["exclude", "mask", "off"]).default("exclude"),
-  lossAggMode: z
-    .enum(["group-token-mean", "token-mean", "seq-mean-token-mean", "seq-mean-token-sum-norm"])
-    .default("group-token-mean"),
-  advantageStd: z.enum(["sample", "population", "none", "leave-one-out"]).default("sample"),
-  dropZeroVariance: z.boolean().default(true),
+  overlongFiltering: rl.overlongFiltering,
+  lossAggMode: rl.lossAggMode,
+  advantageStd: rl.advantageStd,
+  dropZeroVariance: rl.dropZeroVariance,
   maxSkippedInARow: z.int().min(1).default(3),
-  state: z.custom<LoopState>().optional(),
+  state: loopState.optional(),
   record: z.custom<NonNullable<LoopOptions<TaskPrompt>["record"]>>((value) => typeof value === "function").optional(),
   clock: z.custom<() => number>((value) => typeof value === "function").optional(),
   ...optimizerOptions,
@@ -76,7 +79,7 @@ export type GrpoOptions<P extends TaskPrompt> = RateOptions & {
   readonly dropZeroVariance?: boolean;
   /** The run stops after so many updates in a row that were not finite; 3. */
   readonly maxSkippedInARow?: number;
-  /** Where to go on: the state of an earlier run, which is changed as the run goes on. */
+  /** Where to go on: `startLoop()`, or what a checkpoint held of it. The run changes it after every step. */
   readonly state?: LoopState;
   /** Called with each step's batch before it is closed: `batch.record(file, columns)` writes the rollout file. */
   readonly record?: NonNullable<LoopOptions<P>["record"]>;
@@ -98,14 +101,17 @@ export async function* grpo<P extends TaskPrompt>(
   // Checked above; here they keep the type of the user's own prompts.
   const { policy, prompts, reward, record } = options;
   const passes = epochs ?? (steps === undefined ? 1 : undefined);
-  const { stage, frame } = read;
-  return yield* grpoLoop<P>({
+  const loop = grpoLoop<P>({
     policy,
-    prompts: createLoader(prompts, { seed: read.seed, stage, ...(passes !== undefined && { epochs: passes }) }),
-    promptInput: (prompt) => promptInput(prompt, frame, policy),
+    prompts: createLoader(prompts, {
+      seed: read.seed,
+      stage: read.stage,
+      ...(passes !== undefined && { epochs: passes }),
+    }),
+    promptInput: (prompt) => promptInput(prompt, read.frame, policy),
     judge: (rollout) => judge(reward, rollout),
     seed: read.seed,
-    stage,
+    stage: read.stage,
     promptsPerStep: read.promptsPerStep ?? Math.min(128, prompts.length),
     groupSize: read.groupSize,
     maxResponseLength: read.maxResponseLength,
@@ -122,6 +128,7 @@ export async function* grpo<P extends TaskPrompt>(
     clock: read.clock ?? secondsNow,
     ...(record && { record }),
   });
+  return yield* withPublicErrors(loop);
 }
 
 export function secondsNow(): number {

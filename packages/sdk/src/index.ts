@@ -2,19 +2,20 @@
 export type { Frame } from "@gradus/data";
 export type { EvalResult } from "@gradus/evals";
 export { exactReward, mathReward, type Reward, type RewardRollout, type Verdict } from "@gradus/rewards";
-export type {
-  FinishReason,
-  LoopState,
-  Message,
-  PackedTokens,
-  PromptInput,
-  PromptText,
-  RolloutBatch,
-  RolloutInfo,
-  StageEnd,
-  StepMetrics,
-  StepRecord,
-  TrainingBatch,
+export {
+  type FinishReason,
+  type LoopState,
+  type Message,
+  type PackedTokens,
+  type PromptInput,
+  type PromptText,
+  type RolloutBatch,
+  type RolloutInfo,
+  type StageEnd,
+  type StepMetrics,
+  type StepRecord,
+  startLoop,
+  type TrainingBatch,
 } from "@gradus/rl";
 export { type LatestCheckpoint, latestCheckpoint, pruneCheckpoints } from "./checkpoints.ts";
 export { type EvaluateOptions, evaluate } from "./evaluate.ts";

@@ -1,7 +1,7 @@
 // grpo, sft and evaluate as a user meets them: options in, records out.
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { endToken, failure, removeTemporaryFolders, tinyPolicy, tokenizerFolder } from "./__fixtures__/tiny-policy.ts";
-import { evaluate, grpo, mathReward, type Policy, type Reward, type StepRecord, sft } from "./index.ts";
+import { evaluate, grpo, mathReward, type Policy, type Reward, type StepRecord, sft, startLoop } from "./index.ts";
 
 let policy: Policy;
 beforeAll(async () => {
@@ -57,13 +57,75 @@ test("grpo refuses what cannot work, in one line", async () => {
   const first = (changed: object) => failure(() => grpo({ ...options, ...changed }).next());
   expect(await first({})).toMatchObject({
     code: "bad-option",
-    message: expect.stringContaining("a group of one has no advantage"),
+    message: expect.stringContaining("a group of one has nothing to be compared with"),
   });
   expect(await first({ groupSise: 4 })).toMatchObject({ message: expect.stringContaining('did you mean "groupSize"') });
   expect(await first({ groupSize: 4, topP: 0.9 })).toMatchObject({ code: "unsupported" });
   expect(await first({ groupSize: 2, prompts: [{ id: "empty" }] })).toMatchObject({
     message: expect.stringContaining("prompt empty"),
   });
+});
+
+test("what stops a loop or an evaluation is a GradusError with its code; a user's own error stays itself", async () => {
+  const broken = () => {
+    throw new Error("judge died");
+  };
+  const prompts = [{ id: "a", text: "a" }];
+  const loop = { policy, prompts, groupSize: 2, maxResponseLength: 4 };
+  const allFaults = { name: "GradusError", code: "all-faults", message: expect.stringContaining("judge died") };
+  expect(await failure(() => grpo({ ...loop, reward: broken, overlongFiltering: "off" }).next())).toMatchObject(
+    allFaults,
+  );
+  expect(await failure(() => evaluate({ policy, prompts, reward: broken, n: 1, maxTokens: 4 }))).toMatchObject(
+    allFaults,
+  );
+  const many = { policy, prompts, reward: () => 1, n: 1, maxTokens: 4, passAt: [2] };
+  expect(await failure(() => evaluate(many))).toMatchObject({ name: "GradusError", code: "bad-option" });
+  const turns = [
+    { role: "user", content: "a" },
+    { role: "assistant", content: "b" },
+  ] as const;
+  const framed = { ...loop, prompts: [{ id: "a", messages: turns }], reward: () => 1, frame: "acereason" } as const;
+  expect(await failure(() => grpo(framed).next())).toMatchObject({ name: "GradusError", code: "bad-input" });
+  const empty = sft({ policy, samples: [{ tokens: Uint32Array.of(1, 2), promptLength: 2 }], batchSize: 1 });
+  expect(await failure(() => empty.next())).toMatchObject({ name: "GradusError", code: "bad-option" });
+  const record = () => Promise.reject(new TypeError("mine"));
+  expect(await failure(() => grpo({ ...loop, reward: () => 1, record }).next())).toMatchObject({ name: "TypeError" });
+});
+
+test("a state is checked, changed as the run goes on, and goes on from where it stands", async () => {
+  const prompts = ["a", "b", "c"].map((text) => ({ id: text, text }));
+  const loop = { policy, prompts, promptsPerStep: 1, reward: () => 1, groupSize: 2, maxResponseLength: 4 };
+  const state = startLoop(10, 3);
+  await recordsOf(grpo({ ...loop, steps: 2, state }));
+  // Equal scores move nothing: every step is a skipped one.
+  expect(state).toMatchObject({ step: 2, cursor: 2, globalStep: 12, skippedSteps: 5 });
+  const [record, ...more] = await recordsOf(grpo({ ...loop, steps: 3, state: JSON.parse(JSON.stringify(state)) }));
+  expect(more).toEqual([]);
+  expect(record).toMatchObject({ "training/global_step": 13, "training/skipped_steps": 6 });
+  // @ts-expect-error half a state
+  expect(await failure(() => grpo({ ...loop, state: { step: 1 } }).next())).toMatchObject({
+    code: "bad-option",
+    message: expect.stringContaining("startLoop"),
+  });
+});
+
+test("sft has the recipe's betas, grpo those of the engine", async () => {
+  const seen: unknown[] = [];
+  const spy = {
+    info: policy.info,
+    tokenize: policy.tokenize.bind(policy),
+    rollout: policy.rollout.bind(policy),
+    batch: policy.batch.bind(policy),
+    step: (...[batch, options]: Parameters<Policy["step"]>) => {
+      seen.push(options.betas);
+      return policy.step(batch, { ...options, learningRate: 0 });
+    },
+  };
+  await recordsOf(sft({ policy: spy, samples: [{ prompt: "a", response: "b" }], batchSize: 1 }));
+  const loop = { prompts: [{ id: "a", text: "a" }], groupSize: 8, maxResponseLength: 4, steps: 1 };
+  await recordsOf(grpo({ policy: spy, reward: ({ text }) => text.length, overlongFiltering: "off", ...loop }));
+  expect(seen).toEqual([[0.9, 0.95], undefined]);
 });
 
 test("messages whose template opens a thought: a response that never closes it has no answer", async () => {

@@ -1,8 +1,7 @@
 // Optimizer options that `grpo` and `sft` share: their schema, their public type, and what rl's loops take.
+import { AdamW } from "@gradus/config";
 import { type OptimizerOptions, learningRate as scheduledRate } from "@gradus/rl";
 import { z } from "zod";
-
-const beta = z.number().min(0).lt(1);
 
 export const optimizerOptions = {
   learningRate: z.union(
@@ -12,10 +11,10 @@ export const optimizerOptions = {
     },
   ),
   warmupSteps: z.int().min(0).default(0),
-  betas: z.tuple([beta, beta]).readonly().optional(),
-  weightDecay: z.number().min(0).optional(),
-  epsilon: z.number().positive().optional(),
-  maxGradNorm: z.number().positive().optional(),
+  betas: AdamW.betas.readonly().optional(),
+  weightDecay: AdamW.weightDecay.optional(),
+  epsilon: AdamW.epsilon.optional(),
+  maxGradNorm: AdamW.maxGradNorm.optional(),
   microBatchTokens: z.int().min(1).optional(),
 };
 
@@ -24,14 +23,14 @@ export type RateOptions = {
   readonly learningRate?: number | ((step: number) => number);
   /** Steps over which a constant rate rises from 0. */
   readonly warmupSteps?: number;
-  /** AdamW's; 0.9 and 0.999. */
+  /** AdamW's; 0.9 and 0.999 in `grpo`, 0.9 and 0.95 in `sft`. */
   readonly betas?: readonly [number, number];
   /** Decoupled, not on norms and biases; 0.01. */
   readonly weightDecay?: number;
   readonly epsilon?: number;
   /** The gradient's L2 norm is clipped to this; 1. */
   readonly maxGradNorm?: number;
-  /** Most tokens in one pass; 2,048. Changes memory and rounding, nothing else. */
+  /** Most tokens in one pass; 4,096. Changes memory and rounding, nothing else. */
   readonly microBatchTokens?: number;
 };
 

@@ -1,6 +1,7 @@
 // Every option of the public API, checked with zod before it reaches the engine: unknown keys get the nearest name,
 // what this version does not have is refused by name.
-import { nameHint } from "@gradus/config";
+import { nameHint, RunConfig } from "@gradus/config";
+import type { LoopState } from "@gradus/rl";
 import { z } from "zod";
 import { GradusError } from "./gradus-error.ts";
 
@@ -11,6 +12,24 @@ const seedRange = z
   .lt(2n ** 64n);
 /** Any unsigned 64-bit number. */
 export const seed = z.union([seedRange, z.int().min(0)], { error: "expected a whole number from 0 to 2^64 - 1" });
+/** The text around a prompt. */
+export const frame = RunConfig.shape.frame.unwrap();
+
+const counter = z.int().min(0);
+const loopStateFields = z.strictObject({
+  step: counter,
+  cursor: counter,
+  globalStep: counter,
+  skippedSteps: counter,
+  skippedInARow: counter,
+  scores: z.array(z.number()),
+});
+/** Where a loop stands. The loop changes the very object that it is given, so that is not copied. */
+export const loopState = z.custom<LoopState>(
+  (value) => loopStateFields.safeParse(value).success,
+  "expected what startLoop gave, or the recipe state of a checkpoint that held it",
+);
+
 const temperature = z.number().min(0).max(1e6);
 const stop = z.array(z.string().min(1, "an empty stop string would stop every response at once")).readonly();
 const signal = z.instanceof(AbortSignal);
@@ -98,7 +117,7 @@ export const stepOptions = z.strictObject({
   maxGradNorm: z.union([z.number().positive(), z.literal(Number.POSITIVE_INFINITY)]).default(1),
   ratioClip: z.strictObject({ low: notNegative, high: notNegative }).optional(),
   /** Most tokens in one pass; changes memory and rounding, nothing else. */
-  microBatchTokens: count.default(2048),
+  microBatchTokens: count.default(4096),
 });
 
 export const packedTokens = z.strictObject({
@@ -114,14 +133,10 @@ export const checkpointOptions = z.strictObject({
   replace: z.boolean().optional(),
 });
 
-const later = "come with the issue of the CPU engine; available now: temperature, seed, stop";
-const refusedOptions: Record<string, string> = {
-  topP: later,
-  topK: later,
-  minP: later,
-  repetitionPenalty: later,
-  logitBias: later,
-};
+const otherSampling = new Set(["topP", "topK", "minP", "repetitionPenalty", "logitBias"]);
+
+/** The calls whose responses are trained on. */
+const rlCalls = new Set(["rollout", "grpo"]);
 
 /** The checked options with defaults; throws a GradusError that names the call, the option and the remedy. */
 export function readOptions<S extends z.ZodObject>(schema: S, call: string, options: unknown): z.output<S> {
@@ -148,10 +163,12 @@ export function readOptions<S extends z.ZodObject>(schema: S, call: string, opti
 
 function refuseByName(schema: z.ZodObject, call: string, options: unknown): void {
   if (typeof options !== "object" || options === null) return;
-  const refused = Object.keys(options).find((name) => name in refusedOptions && !(name in schema.shape));
+  const refused = Object.keys(options).find((name) => otherSampling.has(name) && !(name in schema.shape));
   if (refused === undefined || valueAt(options, [refused]) === undefined) return;
-  const reason = `${call}: ${refused} is not in this version; top-p, top-k, min-p, penalties and bias ${refusedOptions[refused]}`;
-  throw new GradusError("unsupported", reason, { value: refused });
+  const reason = rlCalls.has(call)
+    ? "RL samples from the whole distribution, since it is what the loss knows; leave it out, or set temperature"
+    : "not in this version: only temperature sampling; leave it out, or set temperature";
+  throw new GradusError("unsupported", `${call}: ${refused}: ${reason}`, { value: refused });
 }
 
 function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {

@@ -1,4 +1,5 @@
 // Supervised fine-tuning from the SDK: samples become packed batches, rl's SFT loop does the rest.
+import { AdamW } from "@gradus/config";
 import { sftBatches, type TokenizedSample } from "@gradus/data";
 import {
   type LoopState,
@@ -12,8 +13,9 @@ import {
 import { z } from "zod";
 import { GradusError } from "./gradus-error.ts";
 import { secondsNow } from "./grpo.ts";
+import { withPublicErrors } from "./loop-errors.ts";
 import { optimizerOptions, optimizerSettings, type RateOptions } from "./optimizer-options.ts";
-import { readOptions, seed } from "./options.ts";
+import { loopState, readOptions, seed } from "./options.ts";
 
 /** What `sft` asks of a policy beyond training: its tokenizer, for samples that are text. */
 export interface SftPolicy extends TrainablePolicy {
@@ -38,10 +40,11 @@ const schema = z.strictObject({
   steps: z.int().min(1).optional(),
   seed: seed.default(0),
   maxSkippedInARow: z.int().min(1).default(3),
-  state: z.custom<LoopState>().optional(),
+  state: loopState.optional(),
   clock: z.custom<() => number>((value) => typeof value === "function").optional(),
   ...optimizerOptions,
   learningRate: optimizerOptions.learningRate.default(1e-5),
+  betas: AdamW.betas.readonly().default([0.9, 0.95]),
 });
 
 /** Options of `sft`. */
@@ -85,7 +88,7 @@ export async function* sft(options: SftOptions): AsyncGenerator<StepRecord, Stag
   for (const [index, sample] of samples.entries()) {
     tokenized.push({ id: String(index), ...("tokens" in sample ? sample : await tokenizeSample(policy, sample)) });
   }
-  return yield* sftLoop({
+  const loop = sftLoop({
     policy,
     batches: sftBatches(tokenized, { batchSize, seed: key, ...(passes !== undefined && { epochs: passes }) }),
     optimizer: optimizerSettings(read),
@@ -94,6 +97,7 @@ export async function* sft(options: SftOptions): AsyncGenerator<StepRecord, Stag
     state: state ?? startLoop(),
     clock: clock ?? secondsNow,
   });
+  return yield* withPublicErrors(loop);
 }
 
 async function tokenizeSample(policy: SftPolicy, { prompt, response }: TextSample) {
