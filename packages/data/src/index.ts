@@ -4,15 +4,12 @@ export { type AceReasonTask, aceReasonPrompt, aceReasonStops, type Frame, render
 export { createLoader, type Loader, type LoaderOptions } from "./loader.ts";
 export {
   type PackedBatch,
-  packSamples,
   type SftBatchOptions,
   sftBatches,
   type TokenizedSample,
   type TokenizedSamples,
   tokenizeSamples,
 } from "./pack.ts";
-export { philox4x32, philoxKey } from "./philox.ts";
 export type { Message, Prompt, PromptText } from "./prompt.ts";
 export { type Dataset, type DatasetOptions, parseDataset, readDataset } from "./read-dataset.ts";
 export { type SftSample, sftSample } from "./sft-sample.ts";
-export { shuffle } from "./shuffle.ts";

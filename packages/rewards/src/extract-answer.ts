@@ -1,4 +1,4 @@
-// Finds the final answer in a response: the first step of every math verdict (design: verification, Math, 1).
+// Finds the final answer in a response: the first step of every math verdict.
 
 /**
  * The content of the last balanced `\boxed{…}` or `\fbox{…}` of the graded part of `text`, or undefined.
@@ -17,7 +17,7 @@ export function gradedPart(text: string, promptText: string): string | undefined
 }
 
 /** Whether the prompt ends inside a thought. */
-export function opensThought(promptText: string): boolean {
+function opensThought(promptText: string): boolean {
   return promptText.lastIndexOf("<think>") > promptText.lastIndexOf("</think>");
 }
 
