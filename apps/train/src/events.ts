@@ -58,6 +58,10 @@ export type RunEvent =
       readonly recipe: string;
       readonly folder: string;
       readonly parameters: number;
+      /** What is still to come; `steps` where the phase's end is known. */
+      readonly phases: readonly { readonly name: string; readonly steps: number | null }[];
+      /** What is measured at the start and after each phase: task and metric. */
+      readonly evaluation: string | null;
       readonly resumedAt: number | null;
     }
   | { readonly type: "phase"; readonly phase: string; readonly steps: number | null }

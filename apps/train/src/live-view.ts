@@ -35,6 +35,7 @@ export function liveView(redraw: Redraw, screen: { columns(): number; memoryGib(
   const pace = startPace();
   let drawnAt = Number.NEGATIVE_INFINITY;
   const draw = (): void => {
+    if (state.title === "") return; // Notes on the data come first.
     drawnAt = screen.now();
     redraw(liveBlock(state, screen.columns(), screen.memoryGib()));
   };
@@ -107,7 +108,8 @@ function curveLines(state: LiveState, step: StepEvent, columns: number): string[
     const values = state.curves.get(name);
     const last = values?.at(-1);
     if (values !== undefined && last !== undefined)
-      rows.push([label, text(last), sparkline(values, Math.max(8, Math.min(48, columns - 40)))]);
+      // As wide as the longest value, so that the curves stay where they are.
+      rows.push([label, text(last).padEnd(15), sparkline(values, Math.max(8, Math.min(48, columns - 40)))]);
   };
   curve("loss", "train/loss", short);
   curve("reward", "critic/score/mean", short);

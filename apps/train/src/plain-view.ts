@@ -1,4 +1,4 @@
-// The view where stdout is no terminal: one plain line a step.
+// The view where stdout is no terminal: one plain line a step; of SFT's many short steps one in 25.
 import type { EvalResult, RunEvent, StepEvent, View } from "./events.ts";
 import { duration, oneLine, percent, short } from "./format.ts";
 import { startPace } from "./pace.ts";
@@ -9,11 +9,21 @@ export function plainView(write: (text: string) => void): View {
   const pace = startPace();
   return {
     show: (event) => {
-      const line = event.type === "step" ? stepLine(event, pace(event)) : eventLine(event);
+      if (event.type === "step") {
+        const secondsLeft = pace(event);
+        if (isTold(event)) write(`${stepLine(event, secondsLeft)}\n`);
+        return;
+      }
+      const line = eventLine(event);
       if (line !== null) write(`${line}\n`);
     },
     close: () => {},
   };
+}
+
+function isTold({ limit, stageStep, stageSteps }: StepEvent): boolean {
+  const inSft = limit === null;
+  return !inSft || stageStep === 1 || stageStep % 25 === 0 || stageStep === stageSteps;
 }
 
 /** A step in one line; the metrics that a phase does not have are left out. */
@@ -43,7 +53,11 @@ export function eventLine(event: Exclude<RunEvent, StepEvent>): string | null {
     case "run": {
       const size = `${(event.parameters / 1e6).toFixed(2)} M parameters`;
       const from = event.resumedAt === null ? "" : `, resumed after step ${event.resumedAt}`;
-      return `run ${event.run}: ${event.recipe}, ${size}${from}\n    ${event.folder}`;
+      const phases = event.phases.map(({ name, steps }) => (steps === null ? name : `${name} ${steps} steps`));
+      const plan = phases.length === 0 ? "all phases are done" : phases.join(", then ");
+      const evaluation = event.evaluation === null ? "" : `; ${event.evaluation} at the start and after each`;
+      const files = `${event.folder}: config.json, checkpoints, rollouts, report.md at the end`;
+      return `run ${event.run}: ${event.recipe}, ${size}${from}\n    ${plan}${evaluation}\n    ${files}`;
     }
     case "phase":
       return `phase ${event.phase}${event.steps === null ? "" : `: ${event.steps} steps`}`;

@@ -20,6 +20,7 @@ export function processEffects(policies: PolicySource): TrainEffects {
   const clock = { now: () => Date.now(), seconds: () => performance.now() / 1000 };
   const writeOut = (text: string): void => void process.stdout.write(text);
   const writeError = (text: string): void => void process.stderr.write(text);
+  let tell = (text: string): void => writeError(`${text}\n`);
   return {
     cwd: process.cwd(),
     files: {
@@ -37,7 +38,10 @@ export function processEffects(policies: PolicySource): TrainEffects {
       const live = process.stdout.isTTY && process.env.TERM !== "dumb";
       if (!live) return withNotesApart(plainView(writeOut), writeError);
       const columns = (): number => Math.max(40, process.stdout.columns ?? 80);
-      return liveView(createLogUpdate(process.stdout), { columns, memoryGib: peakMemoryGib, now: clock.now });
+      const view = liveView(createLogUpdate(process.stdout), { columns, memoryGib: peakMemoryGib, now: clock.now });
+      // A line that is written past the block would leave pieces of it standing.
+      tell = (text) => view.show({ type: "note", text });
+      return view;
     },
     watchSignals: () =>
       watchSignals({
@@ -45,7 +49,7 @@ export function processEffects(policies: PolicySource): TrainEffects {
         exitNow: (code) => process.exit(code),
         // The timer must not keep a process alive that has nothing left to do.
         after: (milliseconds, action) => void setTimeout(action, milliseconds).unref(),
-        asked: (signal) => writeError(`${signal}: finishing the step and saving; once more to exit at once\n`),
+        asked: (signal) => tell(`${signal}: finishing the step and saving; once more to exit at once`),
       }),
   };
 }

@@ -26,10 +26,10 @@ export function reportText(summary: Summary, evals: readonly EvalResult[], steps
   const names = [...new Set(steps.map(({ phase }) => phase))];
   if (names.length > 0) parts.push("## Curves", ...names.map((phase) => phaseCurves(phase, steps)));
   const story = sampleStory(phases);
-  const [first] = story;
-  if (first !== undefined) {
-    parts.push("## One held-back problem", fenced(first.prompt), `Answer: \`${first.answer}\``);
-    for (const { phase, response, correct } of story)
+  if (story !== null) {
+    const { heading, problem } = story;
+    parts.push("## One problem", `This is ${heading}.`, fenced(problem.prompt), `Answer: \`${problem.answer}\``);
+    for (const { phase, response, correct } of story.told)
       parts.push(`After \`${phase}\` (${correct ? "right" : "wrong"}):`, fenced(response));
   }
   return `${parts.join("\n\n")}\n`;

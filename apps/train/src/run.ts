@@ -58,6 +58,8 @@ export async function runRecipe(prepared: PreparedRun, input: RunInput): Promise
     recipe: input.run.name,
     folder: folder.folder,
     parameters: policy.info.parameters,
+    phases: prepared.phases.slice(state.phase).map(({ name, steps }) => ({ name, steps })),
+    evaluation: input.run.eval === false ? null : `${input.run.eval.task} mean@${input.run.eval.n}`,
     resumedAt: resumed === null ? null : resumed.step,
   });
   return walkPhases({

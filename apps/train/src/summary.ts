@@ -7,21 +7,35 @@ export function phaseEvals(evals: readonly EvalResult[]): EvalResult[] {
   return [...new Map(evals.map((result) => [result.phase, result])).values()];
 }
 
+/** One problem through all phases, and how it was chosen. */
+export type SampleStory = {
+  readonly heading: string;
+  readonly problem: EvalSample;
+  readonly told: readonly (EvalSample & { phase: string })[];
+};
+
 /**
- * One problem through all phases: of the few that are kept, one that the run learnt last, so that the change can be seen.
- * None where there was no evaluation.
+ * Of the few problems that are kept, one that the run learnt last, so that the change can be seen; else the first.
+ * Null where there was no evaluation.
  */
-export function sampleStory(phases: readonly EvalResult[]): (EvalSample & { phase: string })[] {
+export function sampleStory(phases: readonly EvalResult[]): SampleStory | null {
   const last = phases.at(-1);
-  if (last === undefined) return [];
+  if (last === undefined) return null;
   const wrongBefore = (index: number): number =>
     last.samples[index]?.correct ? phases.filter(({ samples }) => samples[index]?.correct === false).length : -1;
   const indices = last.samples.map((_, index) => index);
   const chosen = indices.reduce((best, index) => (wrongBefore(index) > wrongBefore(best) ? index : best), 0);
-  return phases.flatMap(({ phase, samples }) => {
+  const told = phases.flatMap(({ phase, samples }) => {
     const sample = samples[chosen];
     return sample === undefined ? [] : [{ phase, ...sample }];
   });
+  const [problem] = told;
+  if (problem === undefined) return null;
+  const learnt = wrongBefore(chosen) > 0;
+  const heading = learnt
+    ? `the held-back problem that was learnt last, of the first ${indices.length}`
+    : "the first held-back problem";
+  return { heading, problem, told };
 }
 
 /** The table that ends a run on a terminal. */
@@ -37,11 +51,13 @@ export function summaryText(summary: Summary, evals: readonly EvalResult[]): str
   const lines = [`run ${summary.run}: ${facts}`];
   if (phases.length > 0) lines.push("", table(phaseRows(phases)));
   const story = sampleStory(phases);
-  const [first] = story;
-  if (first !== undefined) {
-    lines.push("", `a held-back problem: ${oneLine(first.prompt, 90)}   (answer ${first.answer})`);
+  if (story !== null) {
+    const { heading, problem } = story;
+    lines.push("", `${heading}: ${oneLine(problem.prompt, 90)}   (answer ${problem.answer})`);
     lines.push(
-      table(story.map((told) => [`  ${told.phase}`, told.correct ? "right" : "wrong", oneLine(told.response, 90)])),
+      table(
+        story.told.map((told) => [`  ${told.phase}`, told.correct ? "right" : "wrong", oneLine(told.response, 90)]),
+      ),
     );
   }
   if (summary.checkpoint !== null) lines.push("", `checkpoint ${summary.checkpoint}`);

@@ -96,12 +96,43 @@ phase     mean@8  gain   length  problems  task
 sft       50.0 %         12.3    256       sums
 rl:short  87.5 %  +37.5  30.0    256       sums
 
-a held-back problem: 37+5=   (answer 42)
+the held-back problem that was learnt last, of the first 2: 37+5=   (answer 42)
   sft       wrong  43
   rl:short  right  37+5=42 42
 
 checkpoint /runs/x/checkpoints/step-160
 `);
+});
+
+test("the first lines say what will happen", () => {
+  const phases = [
+    { name: "sft", steps: 4000 },
+    { name: "rl:short", steps: null },
+  ];
+  const run = {
+    type: "run",
+    run: "r",
+    recipe: "tiny",
+    folder: "/runs/r",
+    parameters: 590_000,
+    resumedAt: null,
+  } as const;
+  expect(shown([{ ...run, phases, evaluation: "sums mean@8" }], plainView)).toBe(`run r: tiny, 0.59 M parameters
+    sft 4000 steps, then rl:short; sums mean@8 at the start and after each
+    /runs/r: config.json, checkpoints, rollouts, report.md at the end
+`);
+});
+
+test("of SFT's steps one in 25 is a plain line, in JSON every one", () => {
+  const steps = Array.from(
+    { length: 60 },
+    (_, index): StepEvent => ({ ...step, stage: "sft", limit: null, stageStep: index + 1 }),
+  );
+  const told = shown(steps, plainView)
+    .split("\n")
+    .map((line) => line.split("  ")[0]);
+  expect(told).toEqual(["sft 1/60", "sft 25/60", "sft 50/60", "sft 60/60", ""]);
+  expect(shown(steps, jsonView).split("\n").length).toBe(61);
 });
 
 test("JSON is one object a line, metrics flat in a step", () => {
@@ -124,7 +155,16 @@ test("the live block shows curves in place and lets evaluations stand", () => {
   });
   let now = 0;
   const view = liveView(redraw, { columns: () => 72, memoryGib: () => 0.5, now: () => now });
-  view.show({ type: "run", run: "r", recipe: "tiny", folder: "/runs/r", parameters: 600_000, resumedAt: null });
+  view.show({
+    type: "run",
+    run: "r",
+    recipe: "tiny",
+    folder: "/runs/r",
+    parameters: 600_000,
+    phases: [{ name: "rl:short", steps: 60 }],
+    evaluation: null,
+    resumedAt: null,
+  });
   view.show({ type: "phase", phase: "rl:short", steps: 60 });
   for (let at = 1; at <= 12; at++) {
     now += 100;
