@@ -1,12 +1,14 @@
 //! Random initial weights: one Philox stream for each Hugging Face tensor, so fusing or packing changes no value.
 
 use gradus_ops::Backend;
-use gradus_ops::philox::{normal_pair, number};
+use gradus_ops::philox::{normal_pairs, number};
 
 use crate::{ParameterKind, Parameters, Result, stream};
 
 /// Normal numbers from one Philox call.
 const NORMALS: usize = 4;
+/// Philox calls whose words become normal numbers together.
+const CALLS: usize = 4;
 
 /// Matrices and embedding normal(0, deviation), norms 1, biases 0.
 pub(crate) fn randomise<B: Backend>(
@@ -45,10 +47,13 @@ fn fill_normal(values: &mut [f32], first: usize, deviation: f32, seed: u64, stre
 }
 
 fn fill_normal_range(values: &mut [f32], first: usize, deviation: f32, seed: u64, stream: u64) {
-    for (i, four) in values.chunks_mut(NORMALS).enumerate() {
-        let words = number(seed, stream, (first / NORMALS + i) as u32, 0);
-        let ([a, b], [c, d]) = (normal_pair(words[0], words[1]), normal_pair(words[2], words[3]));
-        for (value, normal) in four.iter_mut().zip([a, b, c, d]) {
+    for (i, values) in values.chunks_mut(CALLS * NORMALS).enumerate() {
+        let index = first / NORMALS + i * CALLS;
+        let words: [[u32; 4]; CALLS] = std::array::from_fn(|call| number(seed, stream, (index + call) as u32, 0));
+        let word = |pair: usize, half: usize| words[pair / 2][pair % 2 * 2 + half];
+        let pairs: [[f32; 2]; 2 * CALLS] =
+            normal_pairs(std::array::from_fn(|pair| word(pair, 0)), std::array::from_fn(|pair| word(pair, 1)));
+        for (value, normal) in values.iter_mut().zip(pairs.as_flattened()) {
             *value = normal * deviation;
         }
     }

@@ -33,46 +33,65 @@ pub fn uniform(word: u32) -> f32 {
     (word >> 8) as f32 / (1u32 << 24) as f32
 }
 
-/// Two independent standard normal numbers (Box and Muller), computed in f64 and rounded once.
+/// N pairs of independent standard normal numbers (Box and Muller), computed in f64 and rounded once; pair i is a function of
+/// `first[i]` and `second[i]` alone. Several at once keep the dividers busy.
 ///
 /// Logarithm, sine and cosine are series written out here, so that weights drawn from a seed are the same bits everywhere.
-pub fn normal_pair(first: u32, second: u32) -> [f32; 2] {
+pub fn normal_pairs<const N: usize>(first: [u32; N], second: [u32; N]) -> [[f32; 2]; N] {
     let scale = 1.0 / 4_294_967_296.0;
-    let radius = (-2.0 * natural_log((f64::from(first) + 0.5) * scale)).sqrt();
-    let (sine, cosine) = sine_cosine_of_turn(f64::from(second) * scale);
-    [(radius * cosine) as f32, (radius * sine) as f32]
+    let logs = natural_log(first.map(|word| (f64::from(word) + 0.5) * scale));
+    let (sines, cosines) = sine_cosine_of_turn(second.map(|word| f64::from(word) * scale));
+    std::array::from_fn(|i| {
+        let radius = (-2.0 * logs[i]).sqrt();
+        [(radius * cosines[i]) as f32, (radius * sines[i]) as f32]
+    })
 }
 
-/// ln(x) of a positive normal number: 2·artanh((m − 1)/(m + 1)) + e·ln 2 with m in [√½, √2).
-fn natural_log(x: f64) -> f64 {
+/// ln(x) of positive normal numbers: 2·artanh((m − 1)/(m + 1)) + e·ln 2 with m in [√½, √2).
+fn natural_log<const N: usize>(x: [f64; N]) -> [f64; N] {
     const ROOT_HALF_BITS: u64 = std::f64::consts::FRAC_1_SQRT_2.to_bits();
-    let exponent = (x.to_bits().wrapping_sub(ROOT_HALF_BITS) as i64) >> 52;
-    let mantissa = f64::from_bits(x.to_bits().wrapping_sub((exponent << 52) as u64));
-    let s = (mantissa - 1.0) / (mantissa + 1.0);
-    let square = s * s;
+    let exponent = x.map(|x| (x.to_bits().wrapping_sub(ROOT_HALF_BITS) as i64) >> 52);
+    let s: [f64; N] = std::array::from_fn(|i| {
+        let mantissa = f64::from_bits(x[i].to_bits().wrapping_sub((exponent[i] << 52) as u64));
+        (mantissa - 1.0) / (mantissa + 1.0)
+    });
+    let square = s.map(|s| s * s);
+    let mut series = [0.0; N];
     // |s| ≤ 0.172, so twelve terms leave less than an ulp.
-    let series = (0..12).rev().fold(0.0, |sum, term| sum * square + 2.0 / (2 * term + 1) as f64);
-    exponent as f64 * std::f64::consts::LN_2 + s * series
+    for term in (0..12).rev() {
+        for i in 0..N {
+            series[i] = series[i] * square[i] + 2.0 / f64::from(2 * term + 1);
+        }
+    }
+    std::array::from_fn(|i| exponent[i] as f64 * std::f64::consts::LN_2 + s[i] * series[i])
 }
 
 /// (sin, cos) of 2π·turn for turn in [0, 1), by Taylor series of the angle from the nearest quarter turn.
-fn sine_cosine_of_turn(turn: f64) -> (f64, f64) {
-    let quarter = (turn * 4.0).round();
-    let angle = (turn * 4.0 - quarter) * std::f64::consts::FRAC_PI_2;
-    let square = angle * angle;
-    let (mut sine, mut cosine) = (1.0, 1.0);
+fn sine_cosine_of_turn<const N: usize>(turn: [f64; N]) -> ([f64; N], [f64; N]) {
+    // A turn has 32 bits, so half a quarter is added without rounding.
+    let quarter = turn.map(|turn| (turn * 4.0 + 0.5) as u32);
+    let angle: [f64; N] =
+        std::array::from_fn(|i| (turn[i] * 4.0 - f64::from(quarter[i])) * std::f64::consts::FRAC_PI_2);
+    let square = angle.map(|angle| angle * angle);
+    let (mut sine, mut cosine) = ([1.0; N], [1.0; N]);
     for term in (1..=8).rev() {
         let n = f64::from(2 * term);
-        sine = 1.0 - sine * square / (n * (n + 1.0));
-        cosine = 1.0 - cosine * square / (n * (n - 1.0));
+        for i in 0..N {
+            sine[i] = 1.0 - sine[i] * square[i] / (n * (n + 1.0));
+            cosine[i] = 1.0 - cosine[i] * square[i] / (n * (n - 1.0));
+        }
     }
-    let sine = sine * angle;
-    match quarter as u32 % 4 {
-        0 => (sine, cosine),
-        1 => (cosine, -sine),
-        2 => (-sine, -cosine),
-        _ => (-cosine, sine),
+    for i in 0..N {
+        sine[i] *= angle[i];
+        // Each quarter turn makes (sin, cos) of (cos, −sin).
+        if quarter[i] & 1 != 0 {
+            (sine[i], cosine[i]) = (cosine[i], -sine[i]);
+        }
+        if quarter[i] & 2 != 0 {
+            (sine[i], cosine[i]) = (-sine[i], -cosine[i]);
+        }
     }
+    (sine, cosine)
 }
 
 #[cfg(test)]
@@ -110,12 +129,25 @@ mod tests {
         for index in 0..20_000u32 {
             let [a, b, ..] = number(7, 1, index, 0);
             let x = (f64::from(a) + 0.5) / 4_294_967_296.0;
-            assert!((natural_log(x) - x.ln()).abs() <= 1e-14 * x.ln().abs().max(1e-3), "ln {x}");
+            assert!((natural_log([x])[0] - x.ln()).abs() <= 1e-14 * x.ln().abs().max(1e-3), "ln {x}");
             let turn = f64::from(b) / 4_294_967_296.0;
-            let (sine, cosine) = sine_cosine_of_turn(turn);
+            let ([sine], [cosine]) = sine_cosine_of_turn([turn]);
             let angle = turn * std::f64::consts::TAU;
             assert!((sine - angle.sin()).abs() < 2e-15 && (cosine - angle.cos()).abs() < 2e-15, "turn {turn}");
         }
+    }
+
+    #[test]
+    fn a_normal_pair_does_not_depend_on_its_neighbours() {
+        let words: Vec<[u32; 4]> = (0..1000).map(|index| number(3, 4, index, 0)).collect();
+        for eight in words.as_chunks::<8>().0 {
+            let pairs = normal_pairs(eight.map(|word| word[0]), eight.map(|word| word[1]));
+            assert_eq!(pairs, eight.map(|word| normal_pairs([word[0]], [word[1]])[0]));
+        }
+        // Weights drawn from a seed must stay what they were.
+        let bits = normal_pairs([0, u32::MAX, 0x9b00_dbd8], [0, 1 << 30, 0xe169_c58d]).concat();
+        let bits: Vec<u32> = bits.into_iter().map(f32::to_bits).collect();
+        assert_eq!(bits, [0x40d8_7047, 0, 0x8000_0000, 0x3780_0000, 0x3f3b_82ee, 0xbf2e_ef66]);
     }
 
     #[test]
@@ -123,7 +155,7 @@ mod tests {
         let samples: Vec<f64> = (0..50_000)
             .flat_map(|index| {
                 let [a, b, c, d] = number(1, 2, index, 0);
-                [normal_pair(a, b), normal_pair(c, d)].concat()
+                normal_pairs([a, c], [b, d]).concat()
             })
             .map(f64::from)
             .collect();
