@@ -54,7 +54,7 @@ impl Backend for CpuBackend {
         (weight.rows(), weight.cols())
     }
     fn load_row_major(&self, weight: &mut Weight, row_offset: usize, src: &[f32]) -> Result<()> {
-        weight.load_row_major(row_offset, src)
+        weight.load_row_major(&self.pool, row_offset, src)
     }
     fn store_row_major(&self, weight: &Weight, row_offset: usize, dst: &mut [f32]) -> Result<()> {
         weight.store_row_major(row_offset, dst)

@@ -1,6 +1,7 @@
 //! Device memory of the CPU backend: typed buffers, and weights packed in panels of 16 rows.
 
 use crate::memory::Memory;
+use crate::pool::{DisjointMut, Pool};
 use gradus_ops::{Error, Result};
 use gradus_tensor::{DType, Element};
 
@@ -147,17 +148,23 @@ impl Weight {
         Err(Error::Invalid { op, reason })
     }
 
-    /// Sets rows from row-major values; `src` holds whole rows.
-    pub(crate) fn load_row_major(&mut self, row_offset: usize, src: &[f32]) -> Result<()> {
+    /// Sets rows from row-major values; `src` holds whole rows. All threads share the panels, and the first touch of their memory.
+    pub(crate) fn load_row_major(&mut self, pool: &Pool, row_offset: usize, src: &[f32]) -> Result<()> {
         let rows = self.whole_rows("load_row_major", row_offset, src.len())?;
-        let (cols, first) = (self.cols, self.index(row_offset / PANEL * PANEL, 0));
-        let packed = &mut self.packed_mut()[first..];
-        for (row, values) in (row_offset % PANEL..row_offset % PANEL + rows).zip(src.chunks_exact(cols.max(1))) {
-            let panel = &mut packed[row / PANEL * cols * PANEL..][..cols * PANEL];
-            for (group, value) in panel.chunks_exact_mut(PANEL).zip(values) {
-                group[row % PANEL] = *value;
+        let (cols, end) = (self.cols, row_offset + rows);
+        let panels = row_offset / PANEL..end.div_ceil(PANEL);
+        let packed = DisjointMut::new(self.packed_mut());
+        pool.run(panels.len(), &|task| {
+            let panel = panels.start + task;
+            // SAFETY: each panel is taken once.
+            let packed = unsafe { packed.range(panel * cols * PANEL, cols * PANEL) };
+            for row in row_offset.max(panel * PANEL)..end.min((panel + 1) * PANEL) {
+                let values = &src[(row - row_offset) * cols..][..cols];
+                for (group, value) in packed.chunks_exact_mut(PANEL).zip(values) {
+                    group[row % PANEL] = *value;
+                }
             }
-        }
+        });
         Ok(())
     }
 
