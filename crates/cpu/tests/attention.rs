@@ -82,6 +82,16 @@ fn forward_agrees_with_f64() {
 }
 
 #[test]
+fn forward_never_reads_what_an_earlier_batch_left() {
+    let case = Case::new(heads(4, 2, 8), &[5, 99]);
+    let mut other = Case::new(heads(4, 2, 8), &[300]);
+    other.qkv.fill(f32::NAN);
+    let (fresh, used) = (fastest(), fastest());
+    other.forward(&used);
+    assert_same_bits(&case.forward(&used).concat(), &case.forward(&fresh).concat(), "after a batch of NaN");
+}
+
+#[test]
 fn forward_agrees_with_f64_across_splits() {
     let case = Case::new(heads(1, 1, 8), &[2049, 3]);
     case.check_forward(&same_everywhere(|backend| case.forward(backend)));
