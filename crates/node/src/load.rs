@@ -205,17 +205,15 @@ fn find_checkpoint(path: &Path) -> Result<(VerifiedCheckpoint, Vec<String>)> {
         return Ok((verify_checkpoint(path)?, Vec::new()));
     }
     let latest = latest_good(path)?;
-    match latest.checkpoint {
-        Some(checkpoint) => Ok((checkpoint, latest.warnings)),
-        None => {
-            let mut fault = not_found("there is no whole checkpoint in");
-            for warning in latest.warnings {
-                fault.message.push_str("; ");
-                fault.message.push_str(&warning);
-            }
-            Err(fault)
-        }
+    if let Some(checkpoint) = latest.checkpoint {
+        return Ok((checkpoint, latest.warnings));
     }
+    let mut fault = not_found("there is no whole checkpoint in");
+    for warning in latest.warnings {
+        fault.message.push_str("; ");
+        fault.message.push_str(&warning);
+    }
+    Err(fault)
 }
 
 fn read_companions(folder: &Path) -> Result<Vec<(String, Vec<u8>)>> {
