@@ -29,21 +29,27 @@ export function signalExitCode(signal: StopSignal): number {
 /** How long the step at hand may take to end by itself after the first signal, in milliseconds. */
 export const patienceMs = 10_000;
 
-/** Turns signals into an Interrupt: the first asks, the second exits at once. */
+/** One Ctrl-C may arrive twice, from the terminal and handed on by `bun run`: within this time it is one, in milliseconds. */
+export const sameSignalMs = 300;
+
+/** Turns signals into an Interrupt: the first asks, the second exits at once. `now` is in milliseconds. */
 export function watchSignals(process: {
   on(signal: StopSignal, listener: () => void): void;
   exitNow(code: number): void;
   after(milliseconds: number, action: () => void): void;
   asked(signal: StopSignal): void;
+  now(): number;
 }): Interrupt {
   let received: StopSignal | null = null;
+  let receivedAt = 0;
   const abandon = new AbortController();
   const receive = (signal: StopSignal): void => {
     if (received !== null) {
-      process.exitNow(signalExitCode(signal));
+      if (process.now() - receivedAt >= sameSignalMs) process.exitNow(signalExitCode(signal));
       return;
     }
     received = signal;
+    receivedAt = process.now();
     process.asked(signal);
     process.after(patienceMs, () => abandon.abort(new InterruptedError(signal)));
   };

@@ -47,6 +47,7 @@ export function processEffects(policies: PolicySource): TrainEffects {
       watchSignals({
         on: (signal, listener) => void process.on(signal, listener),
         exitNow: (code) => process.exit(code),
+        now: () => performance.now(),
         // The timer must not keep a process alive that has nothing left to do.
         after: (milliseconds, action) => void setTimeout(action, milliseconds).unref(),
         asked: (signal) => tell(`${signal}: finishing the step and saving; once more to exit at once`),
