@@ -3,7 +3,7 @@
 #![allow(clippy::print_stdout)]
 
 use gradus_cpu::CpuBackend;
-use gradus_ops::Backend;
+use gradus_ops::{Backend, Precision};
 use gradus_tensor::DType;
 use gradus_testing::uniform;
 use std::time::{Duration, Instant};
@@ -28,7 +28,8 @@ fn main() -> gradus_ops::Result<()> {
     println!("level {}, {} threads, peak {peak:.0} GFLOP/s", backend.level(), backend.threads());
     println!("{:>6} {:>7} {:>5}  {:>16} {:>16} {:>16}", "m", "n", "k", "forward", "backward input", "backward weight");
     for (m, n, k) in SHAPES {
-        let (mut weight, mut d_weight) = (backend.alloc_weight(n, k)?, backend.alloc_weight(n, k)?);
+        let (mut weight, mut d_weight) =
+            (backend.alloc_weight(n, k, Precision::F32)?, backend.alloc_weight(n, k, Precision::F32)?);
         let mut x = backend.alloc(DType::F32, m * k)?;
         // Untouched memory is one page of zeros, which would measure nothing.
         backend.load_row_major(&mut weight, 0, &uniform(1, n * k))?;

@@ -5,7 +5,9 @@ use crate::rope::Rotation;
 use crate::{
     CpuBackend, attention, embedding, matmul, memory_ops, norm, optimizer, qk_norm, rope, rows, sample, softmax, swiglu,
 };
-use gradus_ops::{AdamW, AttentionShape, Backend, KvPageShape, LossRows, Result, RmsNormShape, RopeShape, SampleRows};
+use gradus_ops::{
+    AdamW, AttentionShape, Backend, KvPageShape, LossRows, Precision, Result, RmsNormShape, RopeShape, SampleRows,
+};
 use gradus_tensor::{DType, Element};
 
 impl Backend for CpuBackend {
@@ -47,8 +49,11 @@ impl Backend for CpuBackend {
     }
 
     // ---- parameters ---------------------------------------------------------------------------------------------
-    fn alloc_weight(&self, rows: usize, cols: usize) -> Result<Weight> {
-        Weight::zeroed(rows, cols)
+    fn alloc_weight(&self, rows: usize, cols: usize, precision: Precision) -> Result<Weight> {
+        Weight::zeroed(rows, cols, precision)
+    }
+    fn weight_precision(&self, weight: &Weight) -> Precision {
+        weight.precision()
     }
     fn weight_shape(&self, weight: &Weight) -> (usize, usize) {
         (weight.rows(), weight.cols())
@@ -289,11 +294,12 @@ impl Backend for CpuBackend {
     fn adamw(
         &self,
         weight: &mut Weight,
+        master: Option<&mut Weight>,
         gradient: &Weight,
         m: &mut Weight,
         v: &mut Weight,
         options: &AdamW,
     ) -> Result<()> {
-        optimizer::adamw(self, weight, gradient, m, v, options)
+        optimizer::adamw(self, weight, master, gradient, m, v, options)
     }
 }

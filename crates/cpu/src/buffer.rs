@@ -2,7 +2,7 @@
 
 use crate::memory::Memory;
 use crate::pool::{DisjointMut, Pool};
-use gradus_ops::{Error, Result};
+use gradus_ops::{Error, Precision, Result};
 use gradus_tensor::{DType, Element};
 
 /// Rows in one panel of a packed weight: the width of the matmul's micro-kernels.
@@ -99,10 +99,19 @@ pub struct Weight {
 }
 
 impl Weight {
-    pub(crate) fn zeroed(rows: usize, cols: usize) -> Result<Weight> {
+    pub(crate) fn zeroed(rows: usize, cols: usize, precision: Precision) -> Result<Weight> {
+        if precision != Precision::F32 {
+            let reason = format!("{} weights are not supported on this backend", precision.name());
+            return Err(Error::Invalid { op: "alloc_weight", reason });
+        }
         let len = rows.checked_next_multiple_of(PANEL).and_then(|rows| rows.checked_mul(cols));
         let len = len.ok_or(Error::OutOfMemory { bytes: usize::MAX, device: "cpu" })?;
         Ok(Weight { rows, cols, memory: Memory::zeroed(len, size_of::<f32>())? })
+    }
+
+    #[allow(clippy::unused_self)]
+    pub(crate) fn precision(&self) -> Precision {
+        Precision::F32
     }
 
     pub(crate) fn rows(&self) -> usize {

@@ -11,17 +11,26 @@ pub enum Level {
     Portable,
     /// AVX2 with FMA: every x86-64 server since 2013.
     Avx2,
+    /// AVX-512 (F, BW, DQ, VL): 16 lanes and 32 registers.
+    Avx512,
+    /// AVX-512 with 8-bit dot products.
+    Avx512Vnni,
+    /// AVX-512 with bf16 and 8-bit dot products.
+    Avx512Bf16,
 }
 
 impl Level {
     /// Every level, slowest first.
-    pub const ALL: [Level; 2] = [Level::Portable, Level::Avx2];
+    pub const ALL: [Level; 5] = [Level::Portable, Level::Avx2, Level::Avx512, Level::Avx512Vnni, Level::Avx512Bf16];
 
     /// The name used by `GRADUS_CPU`, in checkpoints and in benchmark lines.
     pub const fn name(self) -> &'static str {
         match self {
             Level::Portable => "portable",
             Level::Avx2 => "avx2",
+            Level::Avx512 => "avx512",
+            Level::Avx512Vnni => "avx512vnni",
+            Level::Avx512Bf16 => "avx512bf16",
         }
     }
 
@@ -31,8 +40,20 @@ impl Level {
             Level::Portable => true,
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => {
+                Level::Avx2.is_available()
+                    && is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Vnni => Level::Avx512.is_available() && is_x86_feature_detected!("avx512vnni"),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Bf16 => Level::Avx512Vnni.is_available() && is_x86_feature_detected!("avx512bf16"),
             #[cfg(not(target_arch = "x86_64"))]
-            Level::Avx2 => false,
+            _ => false,
         }
     }
 
@@ -51,7 +72,7 @@ impl Level {
             return Ok(Level::ALL.into_iter().rev().find(|level| level.is_available()).unwrap_or(Level::Portable));
         };
         let named = Level::ALL.into_iter().find(|level| level.name() == name);
-        let unknown = || format!("GRADUS_CPU={name} is unknown; use portable or avx2");
+        let unknown = || format!("GRADUS_CPU={name} is unknown; use {}", Level::ALL.map(Level::name).join(", "));
         named.ok_or_else(|| Error::Invalid { op: "cpu", reason: unknown() })?.require()
     }
 }
@@ -72,10 +93,21 @@ macro_rules! dispatch {
             fn avx2($($argument: $kind),*) $(-> $result)? {
                 $body($($argument),*)
             }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+            #[allow(clippy::too_many_arguments)]
+            fn avx512($($argument: $kind),*) $(-> $result)? {
+                $body($($argument),*)
+            }
             match level {
+                $crate::level::Level::Portable => $body($($argument),*),
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: a backend is made only with a level that this machine has (`Level::require`).
                 $crate::level::Level::Avx2 => unsafe { avx2($($argument),*) },
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: as above; every level after AVX2 has these instructions.
+                _ => unsafe { avx512($($argument),*) },
+                #[cfg(not(target_arch = "x86_64"))]
                 _ => $body($($argument),*),
             }
         }

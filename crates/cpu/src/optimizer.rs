@@ -107,15 +107,20 @@ impl Factors {
 
 /// One AdamW update as `torch.optim.AdamW` does it:
 /// p ← p · (1 − lr · λ) − lr / (1 − β₁ᵗ) · m / (√v / √(1 − β₂ᵗ) + ε), m and v being the moments after this gradient.
+#[allow(clippy::needless_pass_by_value)]
 pub(crate) fn adamw(
     backend: &CpuBackend,
     weight: &mut Weight,
+    master: Option<&mut Weight>,
     gradient: &Weight,
     m: &mut Weight,
     v: &mut Weight,
     options: &AdamW,
 ) -> Result<()> {
     let (rows, cols) = (weight.rows(), weight.cols());
+    if master.is_some() {
+        return Err(Error::Invalid { op: "adamw", reason: "an f32 weight has no master".into() });
+    }
     gradient.check_shape("adamw", "gradient", rows, cols)?;
     m.check_shape("adamw", "m", rows, cols)?;
     v.check_shape("adamw", "v", rows, cols)?;

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use gradus_cpu::{Buffer, CpuBackend, Level, Weight};
-use gradus_ops::{Backend, Error, GRADIENT_BLOCK};
+use gradus_ops::{Backend, Error, GRADIENT_BLOCK, Precision};
 use gradus_tensor::DType;
 use gradus_testing::{relative_l2, uniform};
 
@@ -50,7 +50,7 @@ fn values(backend: &CpuBackend, buffer: &Buffer) -> Vec<f32> {
 }
 
 fn weight(backend: &CpuBackend, rows: usize, cols: usize, values: &[f32]) -> Weight {
-    let mut weight = backend.alloc_weight(rows, cols).unwrap();
+    let mut weight = backend.alloc_weight(rows, cols, Precision::F32).unwrap();
     backend.load_row_major(&mut weight, 0, values).unwrap();
     weight
 }

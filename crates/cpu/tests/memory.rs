@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use gradus_cpu::{CpuBackend, Level};
-use gradus_ops::{Backend, Error};
+use gradus_ops::{Backend, Error, Precision};
 use gradus_tensor::DType;
 use gradus_testing::uniform;
 
@@ -50,7 +50,7 @@ fn weights_keep_rows_at_any_offset_and_zero_padding() {
     let backend = backend();
     for (rows, cols) in [(1, 1), (7, 17), (99, 3), (40, 989)] {
         let values = uniform(1, rows * cols);
-        let mut weight = backend.alloc_weight(rows, cols).unwrap();
+        let mut weight = backend.alloc_weight(rows, cols, Precision::F32).unwrap();
         assert_eq!(backend.weight_shape(&weight), (rows, cols));
         for row in (0..rows).rev() {
             backend.load_row_major(&mut weight, row, &values[row * cols..(row + 1) * cols]).unwrap();
@@ -73,7 +73,7 @@ fn weights_keep_rows_at_any_offset_and_zero_padding() {
 #[test]
 fn rows_that_are_not_there_are_refused() {
     let backend = backend();
-    let mut weight = backend.alloc_weight(3, 4).unwrap();
+    let mut weight = backend.alloc_weight(3, 4, Precision::F32).unwrap();
     let error = backend.load_row_major(&mut weight, 2, &[0.0; 8]).unwrap_err();
     assert!(matches!(error, Error::Length { found: 3, expected: 4, .. }), "{error}");
     let error = backend.store_row_major(&weight, 0, &mut [0.0; 6]).unwrap_err();
@@ -84,7 +84,7 @@ fn rows_that_are_not_there_are_refused() {
 fn what_no_machine_has_is_out_of_memory() {
     let backend = backend();
     assert!(matches!(backend.alloc(DType::F32, 1 << 50), Err(Error::OutOfMemory { device: "cpu", .. })));
-    assert!(matches!(backend.alloc_weight(usize::MAX, 3), Err(Error::OutOfMemory { .. })));
+    assert!(matches!(backend.alloc_weight(usize::MAX, 3, Precision::F32), Err(Error::OutOfMemory { .. })));
     let error = CpuBackend::with_level(Level::Portable, Some(0)).err().unwrap();
     assert!(error.to_string().contains("threads is 0"), "{error}");
 }

@@ -5,7 +5,7 @@
 mod device;
 
 use device::{differences, doubles, floats, poisoned, read, read_weight, same_everywhere, weight, weighted_sum};
-use gradus_ops::{AttentionShape, Backend, RmsNormShape};
+use gradus_ops::{AttentionShape, Backend, Precision, RmsNormShape};
 use gradus_testing::{relative_l2, uniform};
 
 const EPS: f32 = 1e-6;
@@ -104,8 +104,8 @@ fn qk_norm_and_its_backward() {
             let (mut rstd, mut out) = (poisoned(backend, tokens * normed), poisoned(backend, len));
             backend.qk_norm(shape, tokens, EPS, &qkv, &q, &k, &mut rstd, &mut out).unwrap();
             let mut d_qkv = floats(backend, &d_out);
-            let mut d_q = backend.alloc_weight(shape.head_dim, 1).unwrap();
-            let mut d_k = backend.alloc_weight(shape.head_dim, 1).unwrap();
+            let mut d_q = backend.alloc_weight(shape.head_dim, 1, Precision::F32).unwrap();
+            let mut d_k = backend.alloc_weight(shape.head_dim, 1, Precision::F32).unwrap();
             backend.qk_norm_backward(shape, tokens, &qkv, &rstd, &q, &k, &mut d_qkv, &mut d_q, &mut d_k).unwrap();
             vec![read(backend, &out), read(backend, &d_qkv), read_weight(backend, &d_q), read_weight(backend, &d_k)]
         });

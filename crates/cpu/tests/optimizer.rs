@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use gradus_cpu::{CpuBackend, Level, Weight};
-use gradus_ops::{AdamW, Backend};
+use gradus_ops::{AdamW, Backend, Precision};
 use gradus_testing::{relative_l2, uniform};
 
 /// (rows, cols): vectors, padded panels, several blocks of the sum of squares.
@@ -12,7 +12,7 @@ const OPTIONS: AdamW =
     AdamW { learning_rate: 1e-2, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1, step: 1, gradient_scale: 0.5 };
 
 fn weight(backend: &CpuBackend, (rows, cols): (usize, usize), values: &[f32]) -> Weight {
-    let mut weight = backend.alloc_weight(rows, cols).unwrap();
+    let mut weight = backend.alloc_weight(rows, cols, Precision::F32).unwrap();
     backend.load_row_major(&mut weight, 0, values).unwrap();
     weight
 }
@@ -39,7 +39,7 @@ fn updated(backend: &CpuBackend, shape: (usize, usize), steps: u64) -> [Vec<f32>
     for step in 1..=steps {
         let gradient = weight(backend, shape, &gradient(step, steps, len));
         let [p, m, v] = &mut state;
-        backend.adamw(p, &gradient, m, v, &AdamW { step, ..OPTIONS }).unwrap();
+        backend.adamw(p, None, &gradient, m, v, &AdamW { step, ..OPTIONS }).unwrap();
     }
     state.map(|weight| row_major(backend, &weight))
 }
@@ -93,7 +93,7 @@ fn one_minus_beta_is_rounded_once() {
     let backend = CpuBackend::with_level(fastest(), Some(1)).unwrap();
     let [mut p, mut m, mut v] = [1.0, 0.0, 0.0].map(|value| weight(&backend, (1, 1), &[value]));
     let options = AdamW { beta1: 0.99, beta2: 0.999, gradient_scale: 1.0, ..OPTIONS };
-    backend.adamw(&mut p, &weight(&backend, (1, 1), &[1.0]), &mut m, &mut v, &options).unwrap();
+    backend.adamw(&mut p, None, &weight(&backend, (1, 1), &[1.0]), &mut m, &mut v, &options).unwrap();
     let moments = [row_major(&backend, &m), row_major(&backend, &v)];
     assert_eq!(moments, [[(1.0 - 0.99_f64) as f32], [(1.0 - 0.999_f64) as f32]]);
 }
@@ -103,7 +103,8 @@ fn adamw_refuses_what_would_poison_the_weights() {
     let backend = CpuBackend::with_level(Level::Portable, Some(1)).unwrap();
     let new = |shape| weight(&backend, shape, &[]);
     let (mut p, g, mut m, mut v) = (new((3, 2)), new((3, 2)), new((3, 2)), new((3, 2)));
-    let mut message = |g: &Weight, options| backend.adamw(&mut p, g, &mut m, &mut v, &options).unwrap_err().to_string();
+    let mut message =
+        |g: &Weight, options| backend.adamw(&mut p, None, g, &mut m, &mut v, &options).unwrap_err().to_string();
     assert!(message(&new((2, 3)), OPTIONS).contains("gradient is [2, 3], expected [3, 2]"));
     assert!(message(&g, AdamW { step: 0, ..OPTIONS }).contains("counted from 1"));
     assert!(message(&g, AdamW { eps: 0.0, ..OPTIONS }).contains("eps is 0"));

@@ -3,7 +3,7 @@
 //! Gradients and both moments are lists of the same layout ([`Parameters::like`]), so they are stored and read the same
 //! way.
 
-use gradus_ops::Backend;
+use gradus_ops::{Backend, Precision};
 use gradus_tensor::{Checkpoint, SafetensorsWriter, TensorSpec};
 
 use crate::layout::{HfTensor, ParameterIndex, ParameterKind, layout};
@@ -48,7 +48,7 @@ impl<B: Backend> Parameters<B> {
         let list = specs
             .into_iter()
             .map(|spec| {
-                let weight = backend.alloc_weight(spec.rows, spec.cols)?;
+                let weight = backend.alloc_weight(spec.rows, spec.cols, Precision::F32)?;
                 Ok(Parameter { weight, kind: spec.kind, rows: spec.rows, cols: spec.cols, hf: spec.hf })
             })
             .collect::<Result<_>>()?;
@@ -58,7 +58,7 @@ impl<B: Backend> Parameters<B> {
     /// Zeros in the same shapes: gradients or moments.
     pub fn like(&self, backend: &B) -> Result<Parameters<B>> {
         let twin = |parameter: &Parameter<B>| {
-            let weight = backend.alloc_weight(parameter.rows, parameter.cols)?;
+            let weight = backend.alloc_weight(parameter.rows, parameter.cols, Precision::F32)?;
             Ok(Parameter { weight, hf: parameter.hf.clone(), ..*parameter })
         };
         Ok(Parameters { list: self.list.iter().map(twin).collect::<Result<_>>()?, index: self.index.clone() })

@@ -1,6 +1,6 @@
 //! The trait every device implements. Each forward op stands beside its backward.
 
-use crate::{AdamW, AttentionShape, KvPageShape, LossRows, Result, RmsNormShape, RopeShape, SampleRows};
+use crate::{AdamW, AttentionShape, KvPageShape, LossRows, Precision, Result, RmsNormShape, RopeShape, SampleRows};
 use gradus_tensor::{DType, Element};
 
 /// A device: memory, and every op of the policy network.
@@ -10,6 +10,9 @@ use gradus_tensor::{DType, Element};
 /// "+=" means the op adds to what is there; otherwise outputs are overwritten. Buffers may be longer than an op needs.
 /// Every parameter, vectors included, is a `Weight` `[rows, cols]` (a vector of n is `[n, 1]`), and so are its gradient and its moments:
 /// packing stays inside the backend, and padding is zero and stays zero.
+///
+/// Activations (x, y, out, sum, qkv, gate_up, keys, values) are F32 or BF16 by the dtype of their buffers; a forward op reads and writes
+/// one of the two, except where its comment says more. Gradients of activations, rstd, lse, logits and everything of the loss are F32.
 pub trait Backend: Send + Sync + Sized + 'static {
     /// Device memory of one dtype.
     type Buffer: Send + Sync + 'static;
@@ -38,18 +41,19 @@ pub trait Backend: Send + Sync + Sized + 'static {
     fn add(&self, y: &mut Self::Buffer, x: &Self::Buffer, len: usize) -> Result<()>;
 
     // ---- parameters ---------------------------------------------------------------------------------------------
-    /// A zero matrix.
-    fn alloc_weight(&self, rows: usize, cols: usize) -> Result<Self::Weight>;
+    /// A zero matrix. Vectors `[n, 1]` of a bf16 policy hold bf16 values; those of a q8_0 policy are f32.
+    fn alloc_weight(&self, rows: usize, cols: usize, precision: Precision) -> Result<Self::Weight>;
+    fn weight_precision(&self, weight: &Self::Weight) -> Precision;
     /// (rows, cols)
     fn weight_shape(&self, weight: &Self::Weight) -> (usize, usize);
-    /// Sets rows `row_offset..row_offset + src.len() / cols` from row-major values.
+    /// Sets rows `row_offset..row_offset + src.len() / cols` from row-major values, rounded to the weight's precision.
     fn load_row_major(&self, weight: &mut Self::Weight, row_offset: usize, src: &[f32]) -> Result<()>;
     /// Reads rows `row_offset..row_offset + dst.len() / cols` into row-major order and waits.
     fn store_row_major(&self, weight: &Self::Weight, row_offset: usize, dst: &mut [f32]) -> Result<()>;
     fn zero_weight(&self, weight: &mut Self::Weight) -> Result<()>;
 
     // ---- embedding ----------------------------------------------------------------------------------------------
-    /// out[tokens, cols] = weight[ids[tokens], :]
+    /// out[tokens, cols] = weight[ids[tokens], :]; out F32 or BF16.
     fn embedding(&self, weight: &Self::Weight, ids: &Self::Buffer, tokens: usize, out: &mut Self::Buffer)
     -> Result<()>;
     /// d_weight[ids[t], :] += d_out[t, :], equal ids added in order of position.
@@ -63,7 +67,7 @@ pub trait Backend: Send + Sync + Sized + 'static {
 
     // ---- normalisation ------------------------------------------------------------------------------------------
     /// sum = residual + delta (sum = residual without a delta); rstd[rows] = 1/sqrt(mean(sum²) + eps); out = sum · rstd · weight[dim].
-    /// residual, delta, sum, out: [rows, dim].
+    /// residual, delta, sum, out: [rows, dim]; residual may be F32 beside BF16 outputs, delta is always F32.
     #[allow(clippy::too_many_arguments)]
     fn rms_norm(
         &self,
@@ -117,7 +121,7 @@ pub trait Backend: Send + Sync + Sized + 'static {
     ) -> Result<()>;
 
     // ---- matmul -------------------------------------------------------------------------------------------------
-    /// y[m, n] = x[m, k] · weightᵀ (+ bias[n]); weight is [n, k].
+    /// y[m, n] = x[m, k] · weightᵀ (+ bias[n]); weight is [n, k]. With a bf16 weight x and y are each F32 or BF16; otherwise F32.
     fn matmul(
         &self,
         x: &Self::Buffer,
@@ -126,7 +130,7 @@ pub trait Backend: Send + Sync + Sized + 'static {
         bias: Option<&Self::Weight>,
         y: &mut Self::Buffer,
     ) -> Result<()>;
-    /// d_x[m, k] = d_y[m, n] · weight; one chain over n.
+    /// d_x[m, k] = d_y[m, n] · weight; one chain over n. Refuses q8_0.
     fn matmul_backward_input(
         &self,
         d_y: &Self::Buffer,
@@ -134,7 +138,7 @@ pub trait Backend: Send + Sync + Sized + 'static {
         weight: &Self::Weight,
         d_x: &mut Self::Buffer,
     ) -> Result<()>;
-    /// d_weight[n, k] += d_yᵀ · x, and d_bias[n] += column sums of d_y.
+    /// d_weight[n, k] += d_yᵀ · x, and d_bias[n] += column sums of d_y (unrounded). x in BF16 makes it a bf16 product.
     fn matmul_backward_weight(
         &self,
         d_y: &Self::Buffer,
@@ -280,10 +284,12 @@ pub trait Backend: Send + Sync + Sized + 'static {
     // ---- optimizer ----------------------------------------------------------------------------------------------
     /// Σ of squares over all matrices, summed in f64 per fixed block in order; infinite or NaN if any element is.
     fn sum_of_squares(&self, weights: &[&Self::Weight]) -> Result<f64>;
-    /// One AdamW update of `weight` with its gradient and moments, in one pass.
+    /// One AdamW update of `weight` with its gradient and moments, in one pass. A bf16 weight has an f32 `master`, which is updated, and
+    /// becomes that master rounded; an f32 weight has none.
     fn adamw(
         &self,
         weight: &mut Self::Weight,
+        master: Option<&mut Self::Weight>,
         gradient: &Self::Weight,
         m: &mut Self::Weight,
         v: &mut Self::Weight,

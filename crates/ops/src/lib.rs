@@ -23,14 +23,24 @@
 //! - **elementary functions**: one polynomial exp and log for every path; no libm call in an op.
 //! - **denormals**: every thread that computes sets flush-to-zero, denormals-are-zero and round-to-nearest.
 //! - **backward**: partial sums per fixed block of [`GRADIENT_BLOCK`] rows, added to the gradient in order.
+//! - **bf16** ([`Precision::Bf16`]): a tensor is rounded once (nearest even; denormals flushed), where it is stored, and every path reads the stored value:
+//!   residual sum (the norm reads the rounded sum), norm output, qkv (+ bias), qk-norm output, rope output, keys and values, attention
+//!   output, gate and up, silu · up. Outputs of the attention and MLP projections stay f32 until the residual is added. Scores and
+//!   probabilities are f32. A matmul takes pairs of elements (2j, 2j + 1) and adds the odd product to the chain first, then the even one,
+//!   each by a fused multiply-add of exact f32 values; an odd last element has a zero beside it. Its f32 inputs are rounded to bf16 as
+//!   they are read. Gradients, masters and moments are f32; partial sums of weight gradients pair the rows of a block in the same way.
+//! - **q8_0** ([`Precision::Q8`]): weights and inputs in aligned blocks of 32 along k: scale = absmax / 127, element = value / scale rounded to
+//!   nearest even; each block's dot product is exact in i32 and enters the chain as fma(weight scale · input scale, dot, sum), blocks in order of k.
 
 mod backend;
 mod error;
 pub mod philox;
+mod precision;
 mod shapes;
 
 pub use backend::Backend;
 pub use error::{Error, Result};
+pub use precision::Precision;
 pub use shapes::{AdamW, AttentionShape, KvPageShape, LossRows, RmsNormShape, RopeShape, SampleRows};
 
 /// Written into checkpoints; changing any rule above changes it.

@@ -140,7 +140,14 @@ impl<B: Backend> Moments<B> {
         for ((parameter, gradient), (m, v)) in parameters.zip(moments) {
             let weight_decay = if parameter.kind.is_vector() { 0.0 } else { options.weight_decay };
             let options = AdamW { weight_decay, ..*options };
-            model.backend.adamw(&mut parameter.weight, &gradient.weight, &mut m.weight, &mut v.weight, &options)?;
+            model.backend.adamw(
+                &mut parameter.weight,
+                None,
+                &gradient.weight,
+                &mut m.weight,
+                &mut v.weight,
+                &options,
+            )?;
         }
         Ok(())
     }

@@ -64,7 +64,9 @@ impl Kernels {
     pub(super) fn of(level: Level) -> Kernels {
         match level {
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => Kernels { rows_max: avx2::TILE_ROWS, tile: avx2::tile, transpose: avx2::transpose },
+            Level::Avx2 | Level::Avx512 | Level::Avx512Vnni | Level::Avx512Bf16 => {
+                Kernels { rows_max: avx2::TILE_ROWS, tile: avx2::tile, transpose: avx2::transpose }
+            }
             _ => Kernels { rows_max: portable::TILE_ROWS, tile: portable::tile, transpose: portable::transpose },
         }
     }

@@ -2,7 +2,7 @@
 #![allow(dead_code)] // Each test file uses its own part.
 
 use gradus_cpu::{Buffer, CpuBackend, Level, Weight};
-use gradus_ops::Backend;
+use gradus_ops::{Backend, Precision};
 use gradus_tensor::DType;
 
 /// The results of `run` on the portable level, which every other level and thread count must equal bit for bit.
@@ -52,7 +52,7 @@ pub fn poisoned(backend: &CpuBackend, len: usize) -> Buffer {
 }
 
 pub fn weight(backend: &CpuBackend, rows: usize, cols: usize, values: &[f32]) -> Weight {
-    let mut weight = backend.alloc_weight(rows, cols).unwrap();
+    let mut weight = backend.alloc_weight(rows, cols, Precision::F32).unwrap();
     backend.load_row_major(&mut weight, 0, values).unwrap();
     weight
 }
