@@ -79,24 +79,28 @@ impl Level {
 
 /// Defines `fn name(level, arguments…)`, which runs an `#[inline(always)]` body compiled for that level.
 ///
-/// `dispatch! { pub(crate) fn add(y: &mut [f32], x: &[f32]) = add_body; }` is called as `add(level, y, x)`.
+/// `dispatch! { pub(crate) fn add(y: &mut [f32], x: &[f32]) = add_body; }` is called as `add(level, y, x)`. A body may be
+/// generic: `fn copy<T: Activation>(y: &mut [T], x: &[T]) = copy_body;`.
 /// Everything the body calls must be `#[inline(always)]` too, else it is compiled without the level's instructions
 /// (slower, same bits). Call it per task, on a whole range of rows, not per row of a few elements.
 macro_rules! dispatch {
-    ($($(#[$attribute:meta])* $visibility:vis fn $name:ident($($argument:ident: $kind:ty),* $(,)?) $(-> $result:ty)? = $body:path;)+) => {$(
+    ($(
+        $(#[$attribute:meta])*
+        $visibility:vis fn $name:ident $(<$($generic:ident: $bound:path),+>)? ($($argument:ident: $kind:ty),* $(,)?) $(-> $result:ty)? = $body:path;
+    )+) => {$(
         $(#[$attribute])*
         #[allow(clippy::too_many_arguments)]
-        $visibility fn $name(level: $crate::level::Level, $($argument: $kind),*) $(-> $result)? {
+        $visibility fn $name $(<$($generic: $bound),+>)? (level: $crate::level::Level, $($argument: $kind),*) $(-> $result)? {
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
             #[allow(clippy::too_many_arguments)]
-            fn avx2($($argument: $kind),*) $(-> $result)? {
+            fn avx2 $(<$($generic: $bound),+>)? ($($argument: $kind),*) $(-> $result)? {
                 $body($($argument),*)
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
             #[allow(clippy::too_many_arguments)]
-            fn avx512($($argument: $kind),*) $(-> $result)? {
+            fn avx512 $(<$($generic: $bound),+>)? ($($argument: $kind),*) $(-> $result)? {
                 $body($($argument),*)
             }
             match level {
