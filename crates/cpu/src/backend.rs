@@ -65,7 +65,7 @@ impl Backend for CpuBackend {
         weight.store_row_major(row_offset, dst)
     }
     fn zero_weight(&self, weight: &mut Weight) -> Result<()> {
-        weight.packed_mut().fill(0.0);
+        weight.set_zero();
         Ok(())
     }
 

@@ -9,6 +9,7 @@
 
 mod attention;
 mod backend;
+mod bfloat16;
 mod buffer;
 mod embedding;
 mod floating_point;
@@ -20,6 +21,7 @@ mod memory;
 mod memory_ops;
 mod norm;
 mod optimizer;
+mod packing;
 mod pool;
 mod qk_norm;
 mod rope;
@@ -29,6 +31,7 @@ mod scratch;
 mod softmax;
 mod swiglu;
 mod topology;
+mod weight;
 
 pub use buffer::{Buffer, Weight};
 pub use level::Level;

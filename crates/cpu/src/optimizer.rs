@@ -3,10 +3,11 @@
 //! Parameters, gradients and moments share one packing, so both ops are linear passes; padding is zero and stays zero.
 
 use crate::CpuBackend;
-use crate::buffer::Weight;
-use crate::level::dispatch;
-use crate::pool::{DisjointMut, run_ranges};
-use gradus_ops::{AdamW, Error, LANES, Result};
+use crate::bfloat16::{pair, rounded};
+use crate::buffer::{PANEL, Weight};
+use crate::level::{Level, dispatch};
+use crate::pool::{DisjointMut, Pool, run_ranges};
+use gradus_ops::{AdamW, Error, LANES, Precision, Result};
 use std::sync::PoisonError;
 
 /// Elements of one partial sum of squares, counted from the start of each parameter: fixed, so that the sum is the same
@@ -14,12 +15,15 @@ use std::sync::PoisonError;
 const SUM_BLOCK: usize = 64 * 1024;
 /// Elements of one task of an update.
 const GRAIN: usize = 32 * 1024;
+/// Columns of a panel that are updated and then rounded: their masters are still in the first-level cache.
+const COLUMNS: usize = 128;
 
 /// Σ of squares over all matrices: each element widened to f64, 16 virtual lanes a block, blocks added in order.
 pub(crate) fn sum_of_squares(backend: &CpuBackend, weights: &[&Weight]) -> Result<f64> {
     let mut scratch = backend.scratch.lock().unwrap_or_else(PoisonError::into_inner);
     let mut total = 0.0;
     for weight in weights {
+        weight.check_f32("sum_of_squares", "a gradient")?;
         let values = weight.packed();
         let blocks = values.len().div_ceil(SUM_BLOCK);
         let partials = scratch.take::<f64>(blocks)?;
@@ -105,9 +109,20 @@ impl Factors {
     }
 }
 
+/// What an update reads and writes, each f32 array packed alike.
+struct Update<'a> {
+    level: Level,
+    factors: Factors,
+    gradient: &'a [f32],
+    /// The f32 parameter itself, or the master of a bf16 one.
+    parameter: DisjointMut<'a, f32>,
+    m: DisjointMut<'a, f32>,
+    v: DisjointMut<'a, f32>,
+}
+
 /// One AdamW update as `torch.optim.AdamW` does it:
 /// p ← p · (1 − lr · λ) − lr / (1 − β₁ᵗ) · m / (√v / √(1 − β₂ᵗ) + ε), m and v being the moments after this gradient.
-#[allow(clippy::needless_pass_by_value)]
+/// A bf16 weight becomes its updated master, rounded.
 pub(crate) fn adamw(
     backend: &CpuBackend,
     weight: &mut Weight,
@@ -118,36 +133,117 @@ pub(crate) fn adamw(
     options: &AdamW,
 ) -> Result<()> {
     let (rows, cols) = (weight.rows(), weight.cols());
-    if master.is_some() {
-        return Err(Error::Invalid { op: "adamw", reason: "an f32 weight has no master".into() });
+    let named: [(&str, Option<&Weight>); 4] =
+        [("gradient", Some(gradient)), ("m", Some(m)), ("v", Some(v)), ("master", master.as_deref())];
+    for (what, weight) in named.into_iter().filter_map(|(what, weight)| Some((what, weight?))) {
+        weight.check_shape("adamw", what, rows, cols)?;
+        weight.check_f32("adamw", what)?;
     }
-    gradient.check_shape("adamw", "gradient", rows, cols)?;
-    m.check_shape("adamw", "m", rows, cols)?;
-    v.check_shape("adamw", "v", rows, cols)?;
     let factors = Factors::new(options)?;
-    let gradient = gradient.packed();
-    let weight = DisjointMut::new(weight.packed_mut());
+    let (level, gradient) = (backend.level, gradient.packed());
     let (m, v) = (DisjointMut::new(m.packed_mut()), DisjointMut::new(v.packed_mut()));
-    run_ranges(&backend.pool, gradient.len(), GRAIN, &|start, end| {
-        // SAFETY: the ranges of one run do not overlap, and these are three separate parameters.
-        let (weight, m, v) =
-            unsafe { (weight.range(start, end - start), m.range(start, end - start), v.range(start, end - start)) };
-        update(backend.level, weight, &gradient[start..end], m, v, factors);
-    });
+    let update = |parameter| Update { level, factors, gradient, parameter: DisjointMut::new(parameter), m, v };
+    let invalid = |reason: &str| Err(Error::Invalid { op: "adamw", reason: reason.into() });
+    match (weight.precision(), master) {
+        (Precision::F32, None) => update(weight.packed_mut()).all(&backend.pool),
+        (Precision::F32, Some(_)) => return invalid("an f32 weight has no master"),
+        (Precision::Bf16, None) => return invalid("a bf16 weight needs its f32 master"),
+        (Precision::Bf16, Some(master)) => update(master.packed_mut()).all_rounded(&backend.pool, weight),
+        (Precision::Q8, _) => return invalid("a q8_0 weight cannot be trained; load the policy in f32 or bf16"),
+    }
     Ok(())
 }
 
+impl Update<'_> {
+    fn all(&self, pool: &Pool) {
+        run_ranges(pool, self.gradient.len(), GRAIN, &|start, end| {
+            // SAFETY: the ranges of one run do not overlap.
+            unsafe { self.range(start, end - start) };
+        });
+    }
+
+    /// As [`Update::all`], and each master is rounded into `weight` while it is still in the cache.
+    fn all_rounded(&self, pool: &Pool, weight: &mut Weight) {
+        let (rows, cols, stored) = (weight.rows(), weight.cols(), weight.stored());
+        if stored == Precision::F32 {
+            let rounded = DisjointMut::new(weight.packed_mut());
+            run_ranges(pool, self.gradient.len(), GRAIN, &|start, end| {
+                // SAFETY: the ranges of one run do not overlap.
+                let (masters, rounded) = unsafe { (self.range(start, end - start), rounded.range(start, end - start)) };
+                round(self.level, masters, rounded);
+            });
+            return;
+        }
+        let pairs = DisjointMut::new(weight.pairs_mut());
+        let panels_of_task = GRAIN / (cols * PANEL).max(1);
+        run_ranges(pool, rows.div_ceil(PANEL), panels_of_task, &|from, to| {
+            for (panel, column) in
+                (from..to).flat_map(|panel| (0..cols).step_by(COLUMNS).map(move |column| (panel, column)))
+            {
+                let columns = COLUMNS.min(cols - column);
+                let words = (panel * cols.div_ceil(2) + column / 2) * PANEL;
+                // SAFETY: each task has its own panels, and blocks of columns are disjoint.
+                let (masters, words) = unsafe {
+                    (
+                        self.range((panel * cols + column) * PANEL, columns * PANEL),
+                        pairs.range(words, columns.div_ceil(2) * PANEL),
+                    )
+                };
+                round_pairs(self.level, masters, words);
+            }
+        });
+    }
+
+    /// Updates `len` elements from `start` and gives the parameters.
+    ///
+    /// Safety: no other call takes an element of them meanwhile.
+    #[allow(clippy::mut_from_ref)]
+    unsafe fn range(&self, start: usize, len: usize) -> &mut [f32] {
+        // SAFETY: these are three separate parameters, and the caller shares out their elements.
+        let (parameter, m, v) =
+            unsafe { (self.parameter.range(start, len), self.m.range(start, len), self.v.range(start, len)) };
+        update(self.level, parameter, &self.gradient[start..start + len], m, v, self.factors);
+        parameter
+    }
+}
+
 dispatch! {
-    fn update(weight: &mut [f32], gradient: &[f32], m: &mut [f32], v: &mut [f32], factors: Factors) = update_body;
+    fn update(parameter: &mut [f32], gradient: &[f32], m: &mut [f32], v: &mut [f32], factors: Factors) = update_body;
+    fn round(masters: &[f32], out: &mut [f32]) = round_body;
+    fn round_pairs(masters: &[f32], out: &mut [u32]) = round_pairs_body;
 }
 
 #[inline(always)]
-fn update_body(weight: &mut [f32], gradient: &[f32], m: &mut [f32], v: &mut [f32], factors: Factors) {
-    for (((weight, gradient), m), v) in weight.iter_mut().zip(gradient).zip(m).zip(v) {
+fn update_body(parameter: &mut [f32], gradient: &[f32], m: &mut [f32], v: &mut [f32], factors: Factors) {
+    for (((parameter, gradient), m), v) in parameter.iter_mut().zip(gradient).zip(m).zip(v) {
         let gradient = gradient * factors.gradient_scale;
         *m = factors.rate1.mul_add(gradient - *m, *m);
         *v = (factors.rate2 * gradient).mul_add(gradient, factors.beta2 * *v);
         let root = v.sqrt() / factors.correction2_root + factors.eps;
-        *weight = factors.negative_step.mul_add(*m / root, *weight * factors.decay);
+        *parameter = factors.negative_step.mul_add(*m / root, *parameter * factors.decay);
+    }
+}
+
+#[inline(always)]
+fn round_body(masters: &[f32], out: &mut [f32]) {
+    for (out, master) in out.iter_mut().zip(masters) {
+        *out = rounded(*master);
+    }
+}
+
+/// Columns `[cols][16]` to pairs of columns `[ceil(cols / 2)][16]`.
+#[inline(always)]
+fn round_pairs_body(masters: &[f32], out: &mut [u32]) {
+    let (whole, last) = masters.as_chunks::<{ 2 * PANEL }>();
+    let (words, _) = out.as_chunks_mut::<PANEL>();
+    for (words, columns) in words.iter_mut().zip(whole) {
+        for lane in 0..PANEL {
+            words[lane] = pair(columns[lane], columns[PANEL + lane]);
+        }
+    }
+    if let (Some(words), [_, ..]) = (words.last_mut(), last) {
+        for lane in 0..PANEL {
+            words[lane] = pair(last[lane], 0.0);
+        }
     }
 }

@@ -30,6 +30,7 @@ pub(crate) fn forward(
 ) -> Result<()> {
     const OP: &str = "matmul";
     let (n, k) = (weight.rows(), weight.cols());
+    check_precision(OP, weight)?;
     if let Some(bias) = bias {
         bias.check_shape(OP, "bias", n, 1)?;
     }
@@ -49,6 +50,7 @@ pub(crate) fn backward_input(
 ) -> Result<()> {
     const OP: &str = "matmul_backward_input";
     let (n, k) = (weight.rows(), weight.cols());
+    check_precision(OP, weight)?;
     let input = d_y.f32(OP, "d_y", elements(OP, m, n)?)?;
     let out = d_x.f32_mut(OP, "d_x", elements(OP, m, k)?)?;
     let panels = Panels::Transposed(weight);
@@ -66,6 +68,7 @@ pub(crate) fn backward_weight(
 ) -> Result<()> {
     const OP: &str = "matmul_backward_weight";
     let (n, k) = (d_weight.rows(), d_weight.cols());
+    check_precision(OP, d_weight)?;
     if let Some(d_bias) = &d_bias {
         d_bias.check_shape(OP, "d_bias", n, 1)?;
     }
@@ -73,6 +76,11 @@ pub(crate) fn backward_weight(
     let d_y = d_y.f32(OP, "d_y", elements(OP, m, n)?)?;
     let x = x.f32(OP, "x", elements(OP, m, k)?)?;
     WeightGradient { d_y, x, rows: m, outputs: n, inputs: k }.run(backend, d_weight, d_bias)
+}
+
+/// For the time being every matrix is f32.
+fn check_precision(op: &'static str, weight: &Weight) -> Result<()> {
+    weight.check_f32(op, "weight")
 }
 
 fn elements(op: &'static str, rows: usize, columns: usize) -> Result<usize> {
