@@ -2,6 +2,7 @@
 
 use crate::buffer::range_end;
 use crate::floating_point::ContractMode;
+use crate::matmul::quantised::{self, BLOCK, WeightBlock};
 use crate::memory::Memory;
 use crate::packing;
 use crate::pool::{DisjointMut, Pool};
@@ -14,6 +15,7 @@ pub(crate) const PANEL: usize = 16;
 ///
 /// - f32: `[ceil(rows / 16)][cols][16]`.
 /// - bf16: `[ceil(rows / 16)][ceil(cols / 2)][16]` words of two neighbours along a row (`bfloat16::pair`).
+/// - q8_0: `[ceil(rows / 16)][ceil(cols / 32)]` blocks of 16 scales and 16 × 32 bytes (`WeightBlock`).
 ///
 /// A vector of n is `[n, 1]` and in f32 whatever its precision, so its elements lie in order; a bf16 vector holds rounded values.
 /// Gradients, masters and moments are f32.
@@ -29,10 +31,7 @@ impl Weight {
         let panel_bytes = match stored(cols, precision) {
             Precision::F32 => cols.checked_mul(PANEL * size_of::<f32>()),
             Precision::Bf16 => cols.div_ceil(2).checked_mul(PANEL * size_of::<u32>()),
-            Precision::Q8 => {
-                let reason = format!("{} weights are not supported on this backend", precision.name());
-                return Err(Error::Invalid { op: "alloc_weight", reason });
-            }
+            Precision::Q8 => cols.div_ceil(BLOCK).checked_mul(size_of::<WeightBlock>()),
         };
         let bytes = panel_bytes.and_then(|bytes| bytes.checked_mul(rows.div_ceil(PANEL)));
         let bytes = bytes.ok_or(Error::OutOfMemory { bytes: usize::MAX, device: "cpu" })?;
@@ -76,6 +75,12 @@ impl Weight {
     pub(crate) fn pairs_mut(&mut self) -> &mut [u32] {
         self.assert_stored(Precision::Bf16);
         bytemuck::cast_slice_mut(self.memory.bytes_mut())
+    }
+
+    /// Every block of a weight stored in q8_0, padding included: `[ceil(rows / 16)][ceil(cols / 32)]`.
+    pub(crate) fn blocks(&self) -> &[WeightBlock] {
+        self.assert_stored(Precision::Q8);
+        bytemuck::cast_slice(self.memory.bytes())
     }
 
     /// Where element (row, col) lies in [`Weight::packed`].
@@ -136,7 +141,7 @@ impl Weight {
                     }
                     Precision::F32 => packing::set_row(bytemuck::cast_slice_mut(bytes), row % PANEL, values),
                     Precision::Bf16 => packing::set_row_of_pairs(bytemuck::cast_slice_mut(bytes), row % PANEL, values),
-                    Precision::Q8 => unreachable!("no such weight is ever made"),
+                    Precision::Q8 => quantised::set_row(bytemuck::cast_slice_mut(bytes), row % PANEL, values),
                 }
             }
         });
@@ -161,7 +166,7 @@ impl Weight {
         match self.stored() {
             Precision::F32 => packing::read_row(bytemuck::cast_slice(bytes), row % PANEL, out),
             Precision::Bf16 => packing::read_row_of_pairs(bytemuck::cast_slice(bytes), row % PANEL, out),
-            Precision::Q8 => unreachable!("no such weight is ever made"),
+            Precision::Q8 => quantised::read_row(bytemuck::cast_slice(bytes), row % PANEL, out),
         }
     }
 

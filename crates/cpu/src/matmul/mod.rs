@@ -12,11 +12,12 @@ mod pack;
 mod plan;
 mod portable;
 mod product;
+pub(crate) mod quantised;
 
 use crate::CpuBackend;
 use crate::buffer::{Buffer, Weight};
 use gradient::WeightGradient;
-use gradus_ops::{Error, Result};
+use gradus_ops::{Error, Precision, Result};
 use product::{Panels, Product};
 
 /// y[m, n] = x[m, k] · weightᵀ (+ bias[n]); weight is [n, k].
@@ -30,10 +31,15 @@ pub(crate) fn forward(
 ) -> Result<()> {
     const OP: &str = "matmul";
     let (n, k) = (weight.rows(), weight.cols());
-    check_precision(OP, weight)?;
     if let Some(bias) = bias {
         bias.check_shape(OP, "bias", n, 1)?;
     }
+    if weight.stored() == Precision::Q8 {
+        let (input, out) = (x.f32(OP, "x", elements(OP, m, k)?)?, y.f32_mut(OP, "y", elements(OP, m, n)?)?);
+        let (weight, bias) = (weight.blocks(), bias.map(Weight::packed));
+        return quantised::Product { input, rows: m, steps: k, columns: n, weight, bias }.run(backend, out);
+    }
+    check_precision(OP, weight)?;
     let input = x.f32(OP, "x", elements(OP, m, k)?)?;
     let out = y.f32_mut(OP, "y", elements(OP, m, n)?)?;
     let panels = Panels::Stored(weight);
