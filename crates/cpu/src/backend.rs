@@ -6,7 +6,8 @@ use crate::{
     CpuBackend, attention, embedding, matmul, memory_ops, norm, optimizer, qk_norm, rope, rows, sample, softmax, swiglu,
 };
 use gradus_ops::{
-    AdamW, AttentionShape, Backend, KvPageShape, LossRows, Precision, Result, RmsNormShape, RopeShape, SampleRows,
+    AdamW, AttentionShape, Backend, KvPageShape, LogitAdjustments, LossRows, Precision, Result, RmsNormShape,
+    RopeShape, SampleRows,
 };
 use gradus_tensor::{DType, Element};
 
@@ -283,8 +284,32 @@ impl Backend for CpuBackend {
     ) -> Result<()> {
         softmax::softmax_backward(self, logits, &rows, lse, coefficient)
     }
-    fn sample(&self, logits: &Buffer, rows: SampleRows<'_, Buffer>, ids: &mut Buffer) -> Result<()> {
-        sample::sample(self, logits, &rows, ids)
+    fn adjust_logits(
+        &self,
+        logits: &mut Buffer,
+        adjustments: LogitAdjustments<'_, Buffer>,
+        saved: &mut Buffer,
+    ) -> Result<()> {
+        sample::adjust_logits(self, logits, &adjustments, saved)
+    }
+    fn restore_logits(
+        &self,
+        logits: &mut Buffer,
+        adjustments: LogitAdjustments<'_, Buffer>,
+        saved: &Buffer,
+    ) -> Result<()> {
+        sample::restore_logits(self, logits, &adjustments, saved)
+    }
+    fn sample(
+        &self,
+        logits: &Buffer,
+        rows: SampleRows<'_, Buffer>,
+        ids: &mut Buffer,
+        lse: &mut Buffer,
+        logprob: &mut Buffer,
+        entropy: &mut Buffer,
+    ) -> Result<()> {
+        sample::sample(self, logits, &rows, ids, [lse, logprob, entropy])
     }
 
     // ---- optimizer ----------------------------------------------------------------------------------------------

@@ -89,9 +89,9 @@ pub(crate) fn checked_inverse_temperatures<'a>(op: &'static str, inv_t: &'a Buff
     }
 }
 
-struct Statistics {
-    lse: f32,
-    entropy: f32,
+pub(crate) struct Statistics {
+    pub lse: f32,
+    pub entropy: f32,
 }
 
 dispatch! {
@@ -112,21 +112,37 @@ fn row_statistics_body(logits: &[f32], inv_t: f32) -> Statistics {
         add_exponentials(logits, inv_t, largest, &mut sums, &mut weighted);
     }
     add_exponentials(&rest, inv_t, largest, &mut sums, &mut weighted);
+    statistics_of(largest, sums, weighted)
+}
+
+/// The row's statistics from the lanes that [`add_exponentials`] filled.
+#[inline(always)]
+pub(crate) fn statistics_of(largest: f32, sums: Lanes, weighted: Lanes) -> Statistics {
     let (sum, weighted) = (fold_sum(sums), fold_sum(weighted));
     let log_sum = log(sum);
     Statistics { lse: largest + log_sum, entropy: log_sum - weighted / sum }
 }
 
+/// Adds the next 16 logits to S and W of [`row_statistics_body`]; gives their exponentials, which the sampler uses too.
 #[inline(always)]
-fn add_exponentials(logits: &[f32], inv_t: f32, largest: f32, sums: &mut Lanes, weighted: &mut Lanes) {
+pub(crate) fn add_exponentials(
+    logits: &[f32],
+    inv_t: f32,
+    largest: f32,
+    sums: &mut Lanes,
+    weighted: &mut Lanes,
+) -> Lanes {
     let logits = &logits[..LANES];
+    let mut exponentials = [0.0; LANES];
     for i in 0..LANES {
         let shifted = logits[i] * inv_t - largest;
         let e = exp(shifted);
+        exponentials[i] = e;
         sums[i] += e;
         // A logit of −inf has no share: 0 · −inf would be NaN.
         weighted[i] = e.mul_add(if e > 0.0 { shifted } else { 0.0 }, weighted[i]);
     }
+    exponentials
 }
 
 #[inline(always)]

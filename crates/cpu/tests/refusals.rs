@@ -5,7 +5,10 @@
 mod device;
 
 use device::{fastest, floats, weight, words};
-use gradus_ops::{AttentionShape, Backend, KvPageShape, LossRows, Result, RmsNormShape, RopeShape, SampleRows};
+use gradus_cpu::Buffer;
+use gradus_ops::{
+    AttentionShape, Backend, KvPageShape, LogitAdjustments, LossRows, Result, RmsNormShape, RopeShape, SampleRows,
+};
 
 const HEADS: AttentionShape = AttentionShape { heads: 2, kv_heads: 1, head_dim: 8 };
 
@@ -66,8 +69,35 @@ fn softmax_and_sampler() {
     let rows = LossRows { rows: 2, vocab: 4, targets: &targets, inv_t: &ones };
     check(backend.softmax_backward(&mut short, rows, &ones, &ones), "softmax_backward", "7 elements");
     let mut ids = words(&backend, &[0; 2]);
-    let rows = SampleRows { rows: 2, vocab: 4, inv_t: &ones, greedy: &targets, streams: &targets, positions: &targets };
-    check(backend.sample(&logits, rows, &mut ids), "sample", "streams");
+    let mut sample = |streams: &Buffer, top_p: &Buffer, min_p: &Buffer| {
+        let (inv_t, greedy, positions, top_k) = (&ones, &targets, &targets, &targets);
+        let rows = SampleRows { rows: 2, vocab: 4, inv_t, greedy, streams, positions, top_k, top_p, min_p };
+        backend.sample(&logits, rows, &mut ids, &mut a, &mut b, &mut c)
+    };
+    check(sample(&targets, &ones, &zero), "sample", "streams");
+    let streams = words(&backend, &[0; 8]);
+    check(sample(&streams, &zero, &zero), "sample", "row 1 has top_p 0, expected a number above 0 and at most 1");
+    let wrong = floats(&backend, &[0.5, f32::NAN]);
+    check(sample(&streams, &wrong, &zero), "sample", "row 1 has top_p NaN");
+    check(sample(&streams, &ones, &wrong), "sample", "row 1 has min_p NaN, expected a number from 0 to 1");
+}
+
+#[test]
+fn adjusted_logits() {
+    let backend = fastest();
+    let (mut logits, mut saved) = (floats(&backend, &[1.0; 8]), floats(&backend, &[0.0; 3]));
+    let ones = floats(&backend, &[1.0; 3]);
+    let mut adjust = |offsets: [u32; 3], ids: [u32; 3], entries: usize| {
+        let (offsets, ids) = (&words(&backend, &offsets), &words(&backend, &ids));
+        let (biases, repetition_penalties, reductions) = (&ones, &ones, &ones);
+        let changes =
+            LogitAdjustments { rows: 2, vocab: 4, entries, offsets, ids, biases, repetition_penalties, reductions };
+        backend.adjust_logits(&mut logits, changes, &mut saved)
+    };
+    check(adjust([0, 2, 3], [0, 1, 2], 4), "adjust_logits", "ascend from 0 to 4");
+    check(adjust([0, 4, 3], [0, 1, 2], 3), "adjust_logits", "ascend from 0 to 3");
+    check(adjust([0, 1, 3], [0, 4, 2], 3), "adjust_logits", "entry 1 has id 4, the vocabulary has 4 ids");
+    adjust([0, 0, 3], [0, 1, 2], 3).unwrap();
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 mod device;
 
-use device::{floats, read_words, same_everywhere, words};
+use device::{floats, poisoned, read_words, same_everywhere, words};
 use gradus_cpu::CpuBackend;
 use gradus_ops::philox::{number, uniform as philox_uniform};
 use gradus_ops::{Backend, Result, SampleRows};
@@ -20,6 +20,8 @@ fn draw(backend: &CpuBackend, logits: &[f32], rows: usize, inv_t: f32, greedy: b
     let (inv_t, greedy) = (floats(backend, &vec![inv_t; rows]), words(backend, &vec![u32::from(greedy); rows]));
     let streams = words(backend, &words_of_row.repeat(rows));
     let positions = words(backend, &(first..first + rows as u32).collect::<Vec<_>>());
+    let top_k = words(backend, &vec![0; rows]);
+    let (top_p, min_p) = (floats(backend, &vec![1.0; rows]), floats(backend, &vec![0.0; rows]));
     let shape = SampleRows {
         rows,
         vocab: logits.len() / rows,
@@ -27,9 +29,13 @@ fn draw(backend: &CpuBackend, logits: &[f32], rows: usize, inv_t: f32, greedy: b
         greedy: &greedy,
         streams: &streams,
         positions: &positions,
+        top_k: &top_k,
+        top_p: &top_p,
+        min_p: &min_p,
     };
     let mut ids = backend.alloc(DType::U32, rows)?;
-    backend.sample(&floats(backend, logits), shape, &mut ids)?;
+    let [mut lse, mut logprob, mut entropy] = [(); 3].map(|()| poisoned(backend, rows));
+    backend.sample(&floats(backend, logits), shape, &mut ids, &mut lse, &mut logprob, &mut entropy)?;
     Ok(read_words(backend, &ids))
 }
 

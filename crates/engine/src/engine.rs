@@ -142,10 +142,17 @@ impl<B: Backend> Engine<B> {
             .map(|slot| {
                 let Sampling { inv_t, greedy, key, stream } = self.sampling[&slot.id];
                 let inv_t = self.fault.map_or(inv_t, |fault| fault.inverse_temperature(inv_t));
-                SampleRow { inv_t, greedy, key, stream, position: slot.position }
+                SampleRow {
+                    inv_t,
+                    greedy,
+                    key,
+                    stream,
+                    position: slot.position,
+                    limits: gradus_model::SampleLimits::NONE,
+                }
             })
             .collect();
-        Ok(model.sample_rows(&mut self.workspace, &rows)?)
+        Ok(model.sample_rows(&mut self.workspace, &rows, &[], &[])?.to_vec())
     }
 
     fn commit(&mut self, plan: &StepPlan, sampled: &[Sampled]) -> Vec<TokenEvent> {

@@ -36,6 +36,6 @@ pub use paged::{KvCache, PagedInputs};
 pub use paged_workspace::PagedWorkspace;
 pub use parameters::{Parameter, Parameters};
 pub use rope::RopeScaling;
-pub use sample::{SampleRow, Sampled};
+pub use sample::{LogitAdjustment, SampleLimits, SampleRow, Sampled};
 pub use stream::stream;
 pub use workspace::TrainingWorkspace;

@@ -4,6 +4,7 @@ use gradus_ops::Backend;
 use gradus_tensor::DType::{F32, U32};
 
 use crate::block::QkvBuffers;
+use crate::sample::Sampled;
 use crate::{Model, PagedInputs, Result};
 
 /// Memory of `forward_paged` and `sample_rows`; empty until the first step.
@@ -12,6 +13,57 @@ pub struct PagedWorkspace<B: Backend> {
     pub(crate) buffers: Option<PagedBuffers<B>>,
     /// Rows of logits of the last step.
     pub(crate) rows: usize,
+    pub(crate) sampling: SampleMemory<B>,
+}
+
+/// Memory of `sample_rows`, kept from step to step.
+pub(crate) struct SampleMemory<B: Backend> {
+    pub words: Vec<u32>,
+    pub floats: Vec<f32>,
+    pub sampled: Vec<Sampled>,
+    /// Every row of the step has T = 1.
+    pub is_raw: bool,
+    /// Made at the first step with adjusted logits.
+    pub adjustments: Option<AdjustmentBuffers<B>>,
+    /// Entries, and offsets, that `adjustments` has room for.
+    adjustment_capacity: (usize, usize),
+}
+
+/// Device memory of [`gradus_ops::LogitAdjustments`].
+pub(crate) struct AdjustmentBuffers<B: Backend> {
+    pub offsets: B::Buffer,
+    pub ids: B::Buffer,
+    pub biases: B::Buffer,
+    pub repetition_penalties: B::Buffer,
+    pub reductions: B::Buffer,
+    pub saved: B::Buffer,
+}
+
+impl<B: Backend> SampleMemory<B> {
+    fn new() -> Self {
+        let (words, floats, sampled) = (Vec::new(), Vec::new(), Vec::new());
+        SampleMemory { words, floats, sampled, is_raw: true, adjustments: None, adjustment_capacity: (0, 0) }
+    }
+
+    /// Makes room for that many entries and offsets, doubling so that a growing response seldom allocates.
+    pub fn reserve_adjustments(&mut self, backend: &B, entries: usize, offsets: usize) -> Result<()> {
+        let (entries_max, offsets_max) = self.adjustment_capacity;
+        if entries > entries_max || offsets > offsets_max {
+            let (entries, offsets) =
+                (entries.max(entries_max).next_power_of_two(), offsets.max(offsets_max).next_power_of_two());
+            let f32s = || backend.alloc(F32, entries);
+            self.adjustments = Some(AdjustmentBuffers {
+                offsets: backend.alloc(U32, offsets)?,
+                ids: backend.alloc(U32, entries)?,
+                biases: f32s()?,
+                repetition_penalties: f32s()?,
+                reductions: f32s()?,
+                saved: f32s()?,
+            });
+            self.adjustment_capacity = (entries, offsets);
+        }
+        Ok(())
+    }
 }
 
 /// What the memory of a step depends on.
@@ -69,6 +121,9 @@ pub(crate) struct PagedHeadBuffers<B: Backend> {
     pub greedy: B::Buffer,
     pub streams: B::Buffer,
     pub positions: B::Buffer,
+    pub top_k: B::Buffer,
+    pub top_p: B::Buffer,
+    pub min_p: B::Buffer,
     pub ids: B::Buffer,
     pub lse: B::Buffer,
     pub logprob: B::Buffer,
@@ -83,7 +138,7 @@ impl<B: Backend> Default for PagedWorkspace<B> {
 
 impl<B: Backend> PagedWorkspace<B> {
     pub fn new() -> PagedWorkspace<B> {
-        PagedWorkspace { capacity: PagedSizes::default(), buffers: None, rows: 0 }
+        PagedWorkspace { capacity: PagedSizes::default(), buffers: None, rows: 0, sampling: SampleMemory::new() }
     }
 
     /// Logits f32 `[logit_rows, vocab]` of the last step, and their rows; nothing before the first.
@@ -158,6 +213,9 @@ impl<B: Backend> PagedHeadBuffers<B> {
             greedy: u32s(1)?,
             streams: u32s(4)?,
             positions: u32s(1)?,
+            top_k: u32s(1)?,
+            top_p: f32s(1)?,
+            min_p: f32s(1)?,
             ids: u32s(1)?,
             lse: f32s(1)?,
             logprob: f32s(1)?,

@@ -1,8 +1,8 @@
 //! Draws one token for each row of logits of an inference step and reports its logprob and entropies.
 
-use gradus_ops::{Backend, LossRows, SampleRows};
+use gradus_ops::{Backend, LogitAdjustments, LossRows, SampleRows};
 
-use crate::paged_workspace::PagedHeadBuffers;
+use crate::paged_workspace::{PagedHeadBuffers, SampleMemory};
 use crate::{Error, Model, PagedWorkspace, Result};
 
 /// How to draw from one row of logits.
@@ -18,9 +18,39 @@ pub struct SampleRow {
     pub stream: u64,
     /// Index of the drawn token in its sequence.
     pub position: u32,
+    /// Which ids may be drawn.
+    pub limits: SampleLimits,
 }
 
-/// A drawn token.
+/// Limits of a draw to the likeliest ids: top-k first, then top-p of what is left, then min-p.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SampleLimits {
+    /// The likeliest ids, as many as this, equal ones by the lowest id; 0 for all.
+    pub top_k: u32,
+    /// The fewest likeliest ids whose share is at least this, above 0; 1 for all.
+    pub top_p: f32,
+    /// Ids with at least this fraction of the likeliest one's share, at most 1; 0 for all.
+    pub min_p: f32,
+}
+
+impl SampleLimits {
+    /// The whole distribution.
+    pub const NONE: SampleLimits = SampleLimits { top_k: 0, top_p: 1.0, min_p: 0.0 };
+}
+
+/// A change of one logit before the draw; see [`LogitAdjustments`] for the arithmetic.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LogitAdjustment {
+    pub id: u32,
+    /// −inf forbids the id.
+    pub bias: f32,
+    /// Above 0; 1 for none.
+    pub repetition_penalty: f32,
+    pub reduction: f32,
+}
+
+/// A drawn token. Its numbers are those of the whole distribution of the logits as the model gave them: limits and adjustments decide
+/// what is drawn, not what is reported, so that the numbers equal those of `score`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampled {
     pub id: u32,
@@ -33,63 +63,142 @@ pub struct Sampled {
 }
 
 impl<B: Backend> Model<B> {
-    /// One draw for each row of logits that `forward_paged` left in `workspace`, in its order.
-    pub fn sample_rows(&self, workspace: &mut PagedWorkspace<B>, rows: &[SampleRow]) -> Result<Vec<Sampled>> {
+    /// One draw for each row of logits that `forward_paged` left in `workspace`, in its order. `adjustments` has the changed logits
+    /// of row after row, and `adjustment_ends` where each row's part ends; both are empty where no row has any.
+    pub fn sample_rows<'a>(
+        &self,
+        workspace: &'a mut PagedWorkspace<B>,
+        rows: &[SampleRow],
+        adjustments: &[LogitAdjustment],
+        adjustment_ends: &[usize],
+    ) -> Result<&'a [Sampled]> {
         let n = workspace.rows;
         if rows.len() != n {
             return Err(Error::invalid("sample rows", format!("{} rows for {n} rows of logits", rows.len())));
         }
-        let Some(buffers) = &mut workspace.buffers else { return Ok(Vec::new()) };
+        let Some(buffers) = &mut workspace.buffers else { return Ok(&[]) };
         if n == 0 {
-            return Ok(Vec::new());
+            return Ok(&[]);
         }
-        let inv_t: Vec<f32> = rows.iter().map(|row| if row.greedy { 1.0 } else { row.inv_t }).collect();
-        if let Some(bad) = inv_t.iter().find(|x| !(**x > 0.0 && x.is_finite())) {
-            return Err(Error::invalid("inv_t", format!("is {bad}, expected a positive number")));
+        if let Some(bad) = rows.iter().find(|row| !row.greedy && !(row.inv_t > 0.0 && row.inv_t.is_finite())) {
+            return Err(Error::invalid("inv_t", format!("is {}, expected a positive number", bad.inv_t)));
         }
-        let head = &mut buffers.head;
-        self.draw(rows, &inv_t, head)?;
-        let mut ids = vec![0; n];
-        self.backend.read(&head.ids, 0, &mut ids)?;
-        let (logprobs, entropies) = self.statistics_of_drawn(n, head)?;
-        let entropies_raw = if inv_t.iter().all(|&x| x == 1.0) {
-            entropies.clone()
+        if !adjustments.is_empty() && adjustment_ends.len() != n {
+            let reason = format!("{} ends for {n} rows of logits", adjustment_ends.len());
+            return Err(Error::invalid("logit adjustments", reason));
+        }
+        let (head, memory) = (&mut buffers.head, &mut workspace.sampling);
+        self.write_rows(rows, head, memory)?;
+        if adjustments.is_empty() {
+            self.draw(n, head)?;
         } else {
-            self.backend.write(&mut head.inv_t, 0, &vec![1.0_f32; n])?;
-            self.statistics_of_drawn(n, head)?.1
-        };
-        let sampled = ids.into_iter().zip(logprobs).zip(entropies).zip(entropies_raw);
-        Ok(sampled
-            .map(|(((id, logprob), entropy), entropy_raw)| Sampled { id, logprob, entropy, entropy_raw })
-            .collect())
+            self.draw_adjusted(n, adjustments, adjustment_ends, head, memory)?;
+        }
+        self.read_drawn(n, head, memory)?;
+        Ok(&memory.sampled)
     }
 
-    /// Fills `head.ids`, and `head.inv_t` for the statistics.
-    fn draw(&self, rows: &[SampleRow], inv_t: &[f32], head: &mut PagedHeadBuffers<B>) -> Result<()> {
+    /// Copies the settings of the rows to the device.
+    fn write_rows(
+        &self,
+        rows: &[SampleRow],
+        head: &mut PagedHeadBuffers<B>,
+        memory: &mut SampleMemory<B>,
+    ) -> Result<()> {
         let backend = self.backend.as_ref();
-        let greedy: Vec<u32> = rows.iter().map(|row| u32::from(row.greedy)).collect();
-        let positions: Vec<u32> = rows.iter().map(|row| row.position).collect();
-        let words = |x: u64| [x as u32, (x >> 32) as u32];
-        let streams: Vec<u32> =
-            rows.iter().flat_map(|row| [words(row.key), words(row.stream)].into_iter().flatten()).collect();
-        backend.write(&mut head.inv_t, 0, inv_t)?;
-        backend.write(&mut head.greedy, 0, &greedy)?;
-        backend.write(&mut head.positions, 0, &positions)?;
-        backend.write(&mut head.streams, 0, &streams)?;
-        let PagedHeadBuffers { logits, inv_t, greedy, streams, positions, ids, .. } = head;
-        let vocab = self.config.vocab_size;
-        let sample = SampleRows { rows: rows.len(), vocab, inv_t, greedy, streams, positions };
-        Ok(backend.sample(logits, sample, ids)?)
+        let SampleMemory { words, floats, .. } = memory;
+        let halves = |x: u64| [x as u32, (x >> 32) as u32];
+        let inv_t = |row: &SampleRow| if row.greedy { 1.0 } else { row.inv_t };
+        backend.write(&mut head.inv_t, 0, refilled(floats, rows.iter().map(inv_t)))?;
+        backend.write(&mut head.top_p, 0, refilled(floats, rows.iter().map(|row| row.limits.top_p)))?;
+        backend.write(&mut head.min_p, 0, refilled(floats, rows.iter().map(|row| row.limits.min_p)))?;
+        backend.write(&mut head.top_k, 0, refilled(words, rows.iter().map(|row| row.limits.top_k)))?;
+        backend.write(&mut head.greedy, 0, refilled(words, rows.iter().map(|row| u32::from(row.greedy))))?;
+        backend.write(&mut head.positions, 0, refilled(words, rows.iter().map(|row| row.position)))?;
+        let streams = rows.iter().flat_map(|row| [halves(row.key), halves(row.stream)].into_iter().flatten());
+        backend.write(&mut head.streams, 0, refilled(words, streams))?;
+        memory.is_raw = rows.iter().all(|row| inv_t(row) == 1.0);
+        Ok(())
     }
 
-    /// (logprob of `head.ids`, entropy) at the temperatures in `head.inv_t`.
-    fn statistics_of_drawn(&self, n: usize, head: &mut PagedHeadBuffers<B>) -> Result<(Vec<f32>, Vec<f32>)> {
-        let PagedHeadBuffers { logits, inv_t, ids, lse, logprob, entropy, .. } = head;
-        let rows = LossRows { rows: n, vocab: self.config.vocab_size, targets: ids, inv_t };
-        self.backend.softmax_statistics(logits, rows, lse, logprob, entropy)?;
-        let (mut logprobs, mut entropies) = (vec![0.0; n], vec![0.0; n]);
-        self.backend.read(logprob, 0, &mut logprobs)?;
-        self.backend.read(entropy, 0, &mut entropies)?;
-        Ok((logprobs, entropies))
+    /// Fills ids, lse, logprob and entropy of `head`.
+    fn draw(&self, n: usize, head: &mut PagedHeadBuffers<B>) -> Result<()> {
+        let PagedHeadBuffers { logits, inv_t, greedy, streams, positions, top_k, top_p, min_p, .. } = head;
+        let vocab = self.config.vocab_size;
+        let rows = SampleRows { rows: n, vocab, inv_t, greedy, streams, positions, top_k, top_p, min_p };
+        Ok(self.backend.sample(logits, rows, &mut head.ids, &mut head.lse, &mut head.logprob, &mut head.entropy)?)
     }
+
+    /// As [`Model::draw`] from changed logits, with the numbers of the unchanged ones, which stand there again afterwards.
+    fn draw_adjusted(
+        &self,
+        n: usize,
+        adjustments: &[LogitAdjustment],
+        ends: &[usize],
+        head: &mut PagedHeadBuffers<B>,
+        memory: &mut SampleMemory<B>,
+    ) -> Result<()> {
+        let (backend, vocab, entries) = (self.backend.as_ref(), self.config.vocab_size, adjustments.len());
+        memory.reserve_adjustments(backend, entries, n + 1)?;
+        let SampleMemory { words, floats, adjustments: device, .. } = memory;
+        let device = device.as_mut().expect("reserved above");
+        let offsets = std::iter::once(0).chain(ends.iter().map(|&end| end as u32));
+        backend.write(&mut device.offsets, 0, refilled(words, offsets))?;
+        backend.write(&mut device.ids, 0, refilled(words, adjustments.iter().map(|entry| entry.id)))?;
+        backend.write(&mut device.biases, 0, refilled(floats, adjustments.iter().map(|entry| entry.bias)))?;
+        let penalties = adjustments.iter().map(|entry| entry.repetition_penalty);
+        backend.write(&mut device.repetition_penalties, 0, refilled(floats, penalties))?;
+        backend.write(&mut device.reductions, 0, refilled(floats, adjustments.iter().map(|entry| entry.reduction)))?;
+        let changes = || LogitAdjustments {
+            rows: n,
+            vocab,
+            entries,
+            offsets: &device.offsets,
+            ids: &device.ids,
+            biases: &device.biases,
+            repetition_penalties: &device.repetition_penalties,
+            reductions: &device.reductions,
+        };
+        backend.adjust_logits(&mut head.logits, changes(), &mut device.saved)?;
+        let drawn = self.draw(n, head);
+        backend.restore_logits(&mut head.logits, changes(), &device.saved)?;
+        drawn?;
+        let PagedHeadBuffers { logits, inv_t, ids, lse, logprob, entropy, .. } = head;
+        Ok(backend.softmax_statistics(
+            logits,
+            LossRows { rows: n, vocab, targets: ids, inv_t },
+            lse,
+            logprob,
+            entropy,
+        )?)
+    }
+
+    /// Reads what was drawn into `memory.sampled`; the entropies at T = 1 take another pass where a row has another T.
+    fn read_drawn(&self, n: usize, head: &mut PagedHeadBuffers<B>, memory: &mut SampleMemory<B>) -> Result<()> {
+        let backend = self.backend.as_ref();
+        let SampleMemory { words, floats, sampled, is_raw, .. } = memory;
+        backend.read(&head.ids, 0, refilled(words, std::iter::repeat_n(0, n)))?;
+        sampled.clear();
+        sampled.extend(words.iter().map(|&id| Sampled { id, logprob: 0.0, entropy: 0.0, entropy_raw: 0.0 }));
+        backend.read(&head.logprob, 0, refilled(floats, std::iter::repeat_n(0.0, n)))?;
+        sampled.iter_mut().zip(&*floats).for_each(|(sampled, &logprob)| sampled.logprob = logprob);
+        backend.read(&head.entropy, 0, floats)?;
+        sampled.iter_mut().zip(&*floats).for_each(|(sampled, &entropy)| sampled.entropy = entropy);
+        if !*is_raw {
+            backend.write(&mut head.inv_t, 0, refilled(floats, std::iter::repeat_n(1.0, n)))?;
+            let PagedHeadBuffers { logits, inv_t, ids, lse, logprob, entropy, .. } = head;
+            let rows = LossRows { rows: n, vocab: self.config.vocab_size, targets: ids, inv_t };
+            backend.softmax_statistics(logits, rows, lse, logprob, entropy)?;
+            backend.read(entropy, 0, floats)?;
+        }
+        sampled.iter_mut().zip(&*floats).for_each(|(sampled, &entropy)| sampled.entropy_raw = entropy);
+        Ok(())
+    }
+}
+
+/// The vector with other values: memory that is kept from step to step.
+fn refilled<T>(vector: &mut Vec<T>, values: impl Iterator<Item = T>) -> &mut [T] {
+    vector.clear();
+    vector.extend(values);
+    vector
 }

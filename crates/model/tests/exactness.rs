@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use gradus_cpu::{CpuBackend, Level};
 use gradus_model::{
-    KvCache, LossRow, Model, ModelConfig, PagedInputs, PagedWorkspace, SampleRow, Sampled, Score, ScoreRow, TokenBatch,
-    TrainingWorkspace, stream,
+    KvCache, LossRow, Model, ModelConfig, PagedInputs, PagedWorkspace, SampleLimits, SampleRow, Sampled, Score,
+    ScoreRow, TokenBatch, TrainingWorkspace, stream,
 };
 use gradus_ops::PAGE_TOKENS;
 use gradus_testing::integers;
@@ -64,6 +64,7 @@ impl Sequence {
             key: SEED,
             stream: stream("rollout", 1, 1, b"prompt", self.number as u64, 0),
             position: self.tokens.len() as u32,
+            limits: SampleLimits::NONE,
         }
     }
 
@@ -103,8 +104,8 @@ fn generate(model: &Model<CpuBackend>, group: &[usize], chunk: usize) -> Vec<Seq
         }
         model.forward_paged(&inputs, &mut cache, &mut workspace).expect("forward");
         let rows: Vec<SampleRow> = sampled_rows.iter().map(|&row| active[row].sample_row()).collect();
-        let drawn = model.sample_rows(&mut workspace, &rows).expect("samples");
-        for (row, sampled) in sampled_rows.into_iter().zip(drawn) {
+        let drawn = model.sample_rows(&mut workspace, &rows, &[], &[]).expect("samples");
+        for (row, &sampled) in sampled_rows.into_iter().zip(drawn) {
             active[row].tokens.push(sampled.id);
             active[row].drawn.push(sampled);
         }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use gradus_cpu::CpuBackend;
 use gradus_model::{
-    KvCache, LossRow, Model, PagedInputs, PagedWorkspace, Result, SampleRow, ScoreRow, TokenBatch, TrainingWorkspace,
+    KvCache, LossRow, Model, PagedInputs, PagedWorkspace, Result, SampleLimits, SampleRow, ScoreRow, TokenBatch,
+    TrainingWorkspace,
 };
 use gradus_testing::Golden;
 
@@ -102,9 +103,9 @@ fn paged_inputs() {
 fn sample_rows() {
     let model = model();
     let mut workspace = PagedWorkspace::new();
-    let row = SampleRow { inv_t: 1.0, greedy: false, key: 0, stream: 0, position: 1 };
-    assert_eq!(model.sample_rows(&mut workspace, &[]).expect("no rows"), []);
-    check(model.sample_rows(&mut workspace, &[row]), "1 rows for 0 rows of logits");
+    let row = SampleRow { inv_t: 1.0, greedy: false, key: 0, stream: 0, position: 1, limits: SampleLimits::NONE };
+    assert_eq!(model.sample_rows(&mut workspace, &[], &[], &[]).expect("no rows"), []);
+    check(model.sample_rows(&mut workspace, &[row], &[], &[]), "1 rows for 0 rows of logits");
     let inputs = PagedInputs {
         tokens: vec![1],
         positions: vec![0],
@@ -116,6 +117,6 @@ fn sample_rows() {
     };
     let mut cache = KvCache::new(&model, 1).expect("a cache");
     model.forward_paged(&inputs, &mut cache, &mut workspace).expect("forward");
-    check(model.sample_rows(&mut workspace, &[SampleRow { inv_t: 0.0, ..row }]), "inv_t: is 0");
-    model.sample_rows(&mut workspace, &[SampleRow { inv_t: 0.0, greedy: true, ..row }]).expect("greedy");
+    check(model.sample_rows(&mut workspace, &[SampleRow { inv_t: 0.0, ..row }], &[], &[]), "inv_t: is 0");
+    model.sample_rows(&mut workspace, &[SampleRow { inv_t: 0.0, greedy: true, ..row }], &[], &[]).expect("greedy");
 }

@@ -1,6 +1,9 @@
 //! The trait every device implements. Each forward op stands beside its backward.
 
-use crate::{AdamW, AttentionShape, KvPageShape, LossRows, Precision, Result, RmsNormShape, RopeShape, SampleRows};
+use crate::{
+    AdamW, AttentionShape, KvPageShape, LogitAdjustments, LossRows, Precision, Result, RmsNormShape, RopeShape,
+    SampleRows,
+};
 use gradus_tensor::{DType, Element};
 
 /// A device: memory, and every op of the policy network.
@@ -278,8 +281,32 @@ pub trait Backend: Send + Sync + Sized + 'static {
         lse: &Self::Buffer,
         coefficient: &Self::Buffer,
     ) -> Result<()>;
-    /// One id a row from softmax(z) by inverse CDF, or the highest logit where greedy; ids: [rows] u32.
-    fn sample(&self, logits: &Self::Buffer, rows: SampleRows<'_, Self::Buffer>, ids: &mut Self::Buffer) -> Result<()>;
+    /// Changes single logits of logits[rows, vocab] in place; their former values go to saved[entries] f32.
+    fn adjust_logits(
+        &self,
+        logits: &mut Self::Buffer,
+        adjustments: LogitAdjustments<'_, Self::Buffer>,
+        saved: &mut Self::Buffer,
+    ) -> Result<()>;
+    /// Undoes [`Backend::adjust_logits`].
+    fn restore_logits(
+        &self,
+        logits: &mut Self::Buffer,
+        adjustments: LogitAdjustments<'_, Self::Buffer>,
+        saved: &Self::Buffer,
+    ) -> Result<()>;
+    /// One id a row from softmax(z) by inverse CDF, within the row's limits, or the highest logit where greedy; ids: [rows] u32.
+    /// lse, logprob and entropy are those of [`Backend::softmax_statistics`] with these ids as targets: of all of softmax(z), bit for bit.
+    #[allow(clippy::too_many_arguments)]
+    fn sample(
+        &self,
+        logits: &Self::Buffer,
+        rows: SampleRows<'_, Self::Buffer>,
+        ids: &mut Self::Buffer,
+        lse: &mut Self::Buffer,
+        logprob: &mut Self::Buffer,
+        entropy: &mut Self::Buffer,
+    ) -> Result<()>;
 
     // ---- optimizer ----------------------------------------------------------------------------------------------
     /// Σ of squares over all matrices, summed in f64 per fixed block in order; infinite or NaN if any element is.

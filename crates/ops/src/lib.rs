@@ -19,6 +19,12 @@
 //!   [`SAMPLE_TILE`] ids are each summed in lanes and fold tree as above, and the sums added in id order to the total; the tile is the first
 //!   whose running sum exceeds g = u · total. In it shares are added one by one in id order: the id is the first whose running sum exceeds
 //!   g minus the sums of the tiles before, or, where rounding keeps all below, the last id with a share above 0.
+//! - **truncated sampling** (top-k, then top-p of what is left, then min-p, as transformers has them): ids are ordered by z, the lower id
+//!   first where equal. An id's mass is its share exp(z − m) in units of 2⁻⁴⁰, cut to an integer, so that sums have no order. Top-k keeps the first k ids.
+//!   Top-p keeps the first ids until their masses reach p · total in f64, rounded up, total as above or, after top-k, of the kept masses. Min-p
+//!   keeps masses of at least min_p in the same units, rounded up. The id is the first in id order whose running mass exceeds u · the kept
+//!   masses, compared exactly. Rows without limits are drawn as under **sampling**; logprob and entropy never see limits or adjustments.
+//! - **adjusted logits**: l + bias, then the repetition penalty, then less the reduction, each rounded once, in the order of vLLM.
 //! - **greedy**: the lowest id with the highest logit.
 //! - **elementary functions**: one polynomial exp and log for every path; no libm call in an op.
 //! - **denormals**: every thread that computes sets flush-to-zero, denormals-are-zero and round-to-nearest.
@@ -41,7 +47,7 @@ mod shapes;
 pub use backend::Backend;
 pub use error::{Error, Result};
 pub use precision::Precision;
-pub use shapes::{AdamW, AttentionShape, KvPageShape, LossRows, RmsNormShape, RopeShape, SampleRows};
+pub use shapes::{AdamW, AttentionShape, KvPageShape, LogitAdjustments, LossRows, RmsNormShape, RopeShape, SampleRows};
 
 /// Written into checkpoints; changing any rule above changes it.
 pub const CONTRACT_VERSION: u32 = 1;

@@ -90,4 +90,29 @@ pub struct SampleRows<'a, Buffer> {
     pub streams: &'a Buffer,
     /// u32: index of the token in its sequence, the first word of the Philox counter (position, draw = 0, stream low, stream high).
     pub positions: &'a Buffer,
+    /// u32: draws from the likeliest `top_k` ids alone; 0 from all.
+    pub top_k: &'a Buffer,
+    /// f32 in (0, 1]: draws from the likeliest ids that together have this share; 1 from all.
+    pub top_p: &'a Buffer,
+    /// f32 in [0, 1]: draws from ids with at least this fraction of the likeliest one's share; 0 from all.
+    pub min_p: &'a Buffer,
+}
+
+/// Changes of single logits before a draw; most rows have none. With l the logit: l + bias, then divided by the repetition penalty where
+/// that is above 0 and multiplied by it elsewhere, then less the reduction.
+pub struct LogitAdjustments<'a, Buffer> {
+    pub rows: usize,
+    pub vocab: usize,
+    /// Of all rows together.
+    pub entries: usize,
+    /// [rows + 1] u32, ascending from 0 to `entries`: the entries of each row. The other arrays are [entries].
+    pub offsets: &'a Buffer,
+    /// u32: the id whose logit changes; each at most once in a row.
+    pub ids: &'a Buffer,
+    /// f32; −inf forbids the id.
+    pub biases: &'a Buffer,
+    /// f32 above 0; 1 for none.
+    pub repetition_penalties: &'a Buffer,
+    /// f32: presence penalty and frequency penalty · count.
+    pub reductions: &'a Buffer,
 }
