@@ -1,82 +1,124 @@
-// `bun run bench [policy] [--shapes T,S,M] [--json]`: tokens a second and peak memory of a training step, of decoding and of a whole RL step.
-// Each row runs in a process of its own, so that its peak memory is its own. The last line is one JSON object.
+// `bun run bench cpu [--only PATTERN] [--json] [--repeats N] [--record]`: the engine against its peers and the machine's limits,
+// by turns in one run. `bun run bench --setup-peers` installs the peers. The last line is one JSON object (rows.ts).
+import { readFileSync } from "node:fs";
 import { cpus } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { runCommand } from "../scripts/run-command.ts";
-import { type BenchRow, benchRow, isShape, isSuite, shapes, works } from "./rows.ts";
+import { Child } from "./child.ts";
+import type { Peaks } from "./limits.ts";
+import { recordRun } from "./results.ts";
+import { machineKind, median, type Result, type Row, result } from "./rows.ts";
+import { type Machine, measureContest, measurePeaks } from "./run-suite.ts";
+import { setupPeers } from "./setup-peers.ts";
+import { cpuContests } from "./suites/cpu.ts";
+import { cells, headings, tableLine } from "./table.ts";
 
 const root = join(import.meta.dir, "..");
+const usage = `usage: bun run bench cpu [--only PATTERN] [--json] [--repeats N] [--record]
+       bun run bench --setup-peers
+--only     rows whose name matches a regular expression
+--json     no table, only the last line
+--repeats  repeats of each side, by turns; 5, fewer are for trying out
+--record   keeps the run under benchmarks/runs and renews benchmarks/RESULTS.md
+The last line is one JSON object. Without the peers there are our figures alone; --setup-peers installs them (8 GB).`;
 
 function refuse(line: string): never {
   console.error(`bench: ${line}`);
   process.exit(2);
 }
 
-/** The suite, the shapes and the output form from the command line. */
+/** The command line, checked. */
 function readFlags() {
   try {
     const { values, positionals } = parseArgs({
       allowPositionals: true,
       options: {
-        shapes: { type: "string", default: shapes.join(",") },
+        only: { type: "string", default: "" },
         json: { type: "boolean", default: false },
+        repeats: { type: "string", default: "5" },
+        record: { type: "boolean", default: false },
+        "setup-peers": { type: "boolean", default: false },
         help: { type: "boolean", default: false },
       },
     });
-    return { ...values, suite: positionals[0] ?? "policy" };
+    const repeats = Number(values.repeats);
+    if (!Number.isInteger(repeats) || repeats < 1)
+      refuse(`--repeats ${values.repeats} is not a whole number of at least 1`);
+    const [suite = "cpu", ...others] = positionals;
+    if (suite !== "cpu" || others.length > 0)
+      refuse(`there is no suite ${positionals.join(" ")}; the one there is: cpu`);
+    return { ...values, only: new RegExp(values.only, "i"), repeats };
   } catch (error) {
-    return refuse(error instanceof Error ? error.message : String(error));
+    return refuse(`${error instanceof Error ? error.message : String(error)}\n${usage}`);
   }
+}
+
+/** Builds the program that measures the machine and starts it. */
+async function startMachine(threads: number): Promise<{ machine: Machine; level: string; peaks: Peaks }> {
+  const build = "cargo build --release --quiet --package gradus-cpu --example machine_limits".split(" ");
+  const { exitCode, output } = await runCommand(build, { cwd: root, show: false });
+  if (exitCode !== 0) refuse(`machine_limits did not build:\n${output.trimEnd().split("\n").slice(-12).join("\n")}`);
+  const target = Bun.env.CARGO_TARGET_DIR ?? join(root, "target");
+  const limitsProgram = join(target, "release", "examples", "machine_limits");
+  const [limits, told] = await Child.start([limitsProgram, "limits", String(threads)]);
+  const peaks = await measurePeaks(limits);
+  const kind = machineKind(readFileSync("/proc/cpuinfo", "utf8"));
+  const machine = { kind, threads, limitsProgram, limits, hasBf16: peaks.bf16Gflops !== null };
+  return { machine, level: String(told.level), peaks };
 }
 
 const flags = readFlags();
 if (flags.help) {
-  console.log("usage: bun run bench [policy] [--shapes T,S,M] [--json]");
+  console.log(usage);
   process.exit(0);
 }
-if (!isSuite(flags.suite)) refuse(`there is no suite ${flags.suite}; the one there is: policy`);
-const chosen = flags.shapes
-  .split(",")
-  .map((name) => (isShape(name) ? name : refuse(`--shapes ${name} is not one of ${shapes.join(", ")}`)));
-
-/** One row, measured by a child process. */
-async function measure(shape: string, work: string): Promise<BenchRow> {
-  const script = join(root, "benchmarks", "suites", "policy.ts");
-  const { exitCode, output } = await runCommand([process.execPath, script, shape, work], { cwd: root, show: false });
-  if (exitCode !== 0) {
-    console.error(output.trimEnd());
-    process.exit(1);
-  }
-  return benchRow.parse(JSON.parse(output.trimEnd().split("\n").at(-1) ?? ""));
+if (flags["setup-peers"]) {
+  const failure = await setupPeers();
+  console.error(`bench: ${failure ?? "the peers are ready"}`);
+  process.exit(failure === undefined ? 0 : 1);
 }
 
-const print = (cells: readonly string[]) => {
-  if (!flags.json)
-    console.log(
-      cells.map((cell, index) => (index < 3 ? cell.padEnd([7, 16, 34][index] ?? 0) : cell.padStart(12))).join(" "),
-    );
+const began = performance.now();
+const threads = cpus().length;
+const { machine, level, peaks: first } = await startMachine(threads);
+const show = (line: string) => (flags.json ? process.stderr.write(`${line}\n`) : console.log(line));
+show(tableLine(headings));
+const rows: Row[] = [];
+const peaks = [first];
+for (const contest of cpuContests(threads)) {
+  const plans = contest.rows.filter(({ work }) => flags.only.test(work));
+  if (plans.length === 0) continue;
+  const measured = await measureContest(contest, plans, machine, flags.repeats);
+  for (const row of measured.rows) {
+    show(tableLine(cells(row)));
+    if (row.note !== null) show(`    ${row.peer_name === null ? "" : `${row.peer_name}: `}${row.note}`);
+  }
+  rows.push(...measured.rows);
+  peaks.push(...measured.peaks);
+}
+await machine.limits.stop();
+
+const commit = (await runCommand(["git", "describe", "--always", "--dirty"], { cwd: root, show: false })).output.trim();
+const overRun = (figure: (peaks: Peaks) => number | null) => {
+  const values = peaks.map(figure);
+  return values.some((value) => value === null) ? null : median(values.map(Number));
 };
-
-const rows: BenchRow[] = [];
-print(["shape", "work", "size", "tokens/s", "spread", "seconds", "peak GiB"]);
-for (const shape of chosen) {
-  for (const work of works) {
-    const row = await measure(shape, work);
-    rows.push(row);
-    print([
-      shape,
-      work,
-      row.size,
-      row.tokensPerSecond.toFixed(0),
-      `±${(row.spread * 100).toFixed(0)}%`,
-      row.secondsMedian.toFixed(3),
-      row.peakMemoryGib.toFixed(2),
-    ]);
-  }
-}
-const git = await runCommand(["git", "describe", "--always", "--dirty"], { cwd: root, show: false });
-const machine = `${cpus()[0]?.model ?? "unknown"}, ${cpus().length} cores`;
-const level = rows[0]?.level ?? "unknown";
-if (!flags.json) console.log(`commit ${git.output.trim()}, ${machine}, ${level}`);
-console.log(JSON.stringify({ rows, commit: git.output.trim(), machine, level }));
+const told: Result = result.parse({
+  rows,
+  commit,
+  machine: `${cpus()[0]?.model ?? "unknown"}${machine.kind === undefined ? "" : ` (${machine.kind})`}, ${threads} cores`,
+  level,
+  threads,
+  peaks: {
+    f32_gflops: overRun(({ f32Gflops }) => f32Gflops),
+    bf16_gflops: overRun(({ bf16Gflops }) => bf16Gflops),
+    int8_gops: overRun(({ int8Gops }) => int8Gops),
+    read_gbps: overRun(({ readGbps }) => readGbps),
+  },
+  command: `bun run bench ${process.argv.slice(2).join(" ")}`.trim(),
+  seconds: (performance.now() - began) / 1000,
+});
+if (flags.record) show(`recorded ${recordRun(told, new Date())}`);
+console.log(JSON.stringify(told));
+process.exit(0);

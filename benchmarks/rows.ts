@@ -1,38 +1,87 @@
-// What a benchmark measures and what one row of its result holds.
+// A row of a benchmark's result: its schema, when its target is met and when it does not count. Pure.
 import { z } from "zod";
 
-export const shapes = ["T", "S", "M"] as const;
-export const works = ["training-step", "decode", "rl-step"] as const;
+const positive = z.number().positive();
 
-export type Shape = (typeof shapes)[number];
-export type Work = (typeof works)[number];
+/** `ratio`: so many times better than the peer, or 80% of the limit; `share`: of the limit, as it stands; `most`: in the row's unit. */
+export const targetKind = z.enum(["ratio", "share", "most"]);
 
-export const isShape = (name: string): name is Shape => shapes.some((shape) => shape === name);
-export const isWork = (name: string): name is Work => works.some((work) => work === name);
-export const isSuite = (name: string): boolean => name === "policy";
-
-/** One measured row: medians over `repeats` runs after one warm-up. */
-export const benchRow = z.strictObject({
-  shape: z.enum(shapes),
-  work: z.enum(works),
-  size: z.string().describe("what was run, in words"),
-  tokensPerSecond: z.number().positive(),
-  secondsMedian: z.number().positive(),
-  spread: z.number().min(0).describe("(slowest − fastest) / 2 / median"),
-  repeats: z.number().int().positive(),
-  peakMemoryGib: z.number().positive().describe("peak resident memory of the row's process"),
-  level: z.string().describe("instruction level of the CPU backend"),
-  threads: z.number().int().positive(),
+export const row = z.strictObject({
+  work: z.string(),
+  unit: z.enum(["tokens/s", "s", "GiB", "GFLOP/s", "GB/s"]),
+  ours: positive.nullable(),
+  peer: positive.nullable().describe("null: the row has no peer, or it is not installed or failed"),
+  peer_name: z.string().nullable(),
+  ratio: positive.nullable().describe("how many times better than the peer, whatever the unit"),
+  limit: positive.nullable().describe("what the machine could do at most, in the row's unit"),
+  target: positive,
+  target_kind: targetKind,
+  met: z.boolean().nullable().describe("null: not run, or invalid"),
+  state: z.enum(["measured", "not run", "failed", "peer missing", "peer failed", "invalid"]),
+  note: z.string().nullable().describe("why the state is what it is; what was compared for correctness"),
+  ours_repeats: z.array(z.number()),
+  peer_repeats: z.array(z.number()),
 });
+export type Row = z.infer<typeof row>;
 
-export type BenchRow = z.infer<typeof benchRow>;
+export const result = z.strictObject({
+  rows: z.array(row),
+  commit: z.string(),
+  machine: z.string(),
+  level: z.string().describe("instruction level of the CPU backend"),
+  threads: z.int().min(1),
+  peaks: z.record(z.string(), z.number().nullable()).describe("medians of the limits over the run, 1e9 a second"),
+  command: z.string(),
+  seconds: positive,
+});
+export type Result = z.infer<typeof result>;
 
-/** Sizes of each row: training sequences × length; decode batch, prompt, new tokens; RL prompts × group, prompt, response. */
-export const sizes: Record<
-  Shape,
-  { train: [number, number]; decode: [number, number, number]; rl: [number, number, number, number]; repeats: number }
-> = {
-  T: { train: [64, 128], decode: [64, 32, 128], rl: [8, 8, 32, 128], repeats: 5 },
-  S: { train: [16, 256], decode: [16, 128, 64], rl: [2, 8, 128, 64], repeats: 5 },
-  M: { train: [2, 512], decode: [8, 128, 16], rl: [1, 4, 64, 32], repeats: 3 },
-};
+export type Unit = Row["unit"];
+export type Target = { readonly kind: z.infer<typeof targetKind>; readonly value: number };
+
+/** Machines on which the peers were measured before (2 cores of each): a peer far below its figure had a bad hour. */
+export type MachineKind = "zen3" | "zen4";
+
+/** Seconds and bytes are better when they are fewer. */
+export const isFewerBetter = (unit: Unit) => unit === "s" || unit === "GiB";
+
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  const [low, high] = [sorted[sorted.length % 2 === 0 ? middle - 1 : middle], sorted[middle]];
+  if (low === undefined || high === undefined) throw new Error("the median of nothing");
+  return (low + high) / 2;
+}
+
+/** (largest − smallest) / 2 / median */
+export const spread = (values: readonly number[]) =>
+  values.length === 0 ? 0 : (Math.max(...values) - Math.min(...values)) / 2 / median(values);
+
+/** How many times better `ours` is than `peer`. */
+export const ratioOf = (unit: Unit, ours: number, peer: number) => (isFewerBetter(unit) ? peer / ours : ours / peer);
+
+/** Whether the target is reached: a ratio to the peer or, where that is less, 80% of the limit; shares and bounds as they stand. */
+export function isMet(
+  unit: Unit,
+  target: Target,
+  figures: { ours: number; peer: number | null; limit: number | null },
+): boolean {
+  const { ours, peer, limit } = figures;
+  if (target.kind === "most") return ours <= target.value;
+  if (target.kind === "share") return limit !== null && ours >= target.value * limit;
+  if (peer === null) return false;
+  const ofLimit = limit === null ? 0 : ratioOf(unit, ours, limit);
+  return ratioOf(unit, ours, peer) >= target.value || ofLimit >= 0.8;
+}
+
+/** Whether a peer's figure counts: at least 0.8 of what it gave on the same kind of machine, where that is known. */
+export function isPeerSound(unit: Unit, peer: number, known: number | undefined): boolean {
+  return known === undefined || ratioOf(unit, peer, known) >= 0.8;
+}
+
+/** The kind of machine by /proc/cpuinfo; other machines have no earlier figures. */
+export function machineKind(cpuinfo: string): MachineKind | undefined {
+  const field = (name: string) => new RegExp(`^${name}\\s*:\\s*(.*)$`, "m").exec(cpuinfo)?.[1] ?? "";
+  if (field("vendor_id") !== "AuthenticAMD" || field("cpu family") !== "25") return undefined;
+  return field("flags").split(" ").includes("avx512_bf16") ? "zen4" : "zen3";
+}

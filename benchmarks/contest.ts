@@ -1,0 +1,157 @@
+// A contest: we and a peer do the same job by turns, and the machine's limits are measured between the turns.
+import { setTimeout as pause } from "node:timers/promises";
+import { type Answer, Child } from "./child.ts";
+import type { Job, Sample } from "./jobs.ts";
+import type { Peaks } from "./limits.ts";
+import type { MachineKind, Target, Unit } from "./rows.ts";
+
+/** One row of the result, computed from the repeats of both. */
+export type RowPlan = {
+  readonly work: string;
+  readonly unit: Unit;
+  readonly target: Target;
+  /** What the peer gave on machines of a known kind with 2 threads, in the row's unit. */
+  readonly known?: Partial<Record<MachineKind, number>>;
+  readonly needsBf16?: boolean;
+  /** The figure of every repeat, of ours and of a peer alike. */
+  readonly figures: (samples: readonly Sample[]) => number[];
+  readonly limit: (peaks: Peaks, ours: readonly Sample[]) => number | null;
+};
+
+/**
+ * `by-turns`: both processes live and repeat alternately. `apart`: where both would not fit into memory, each turn is a new
+ * process with two repeats. `starting`: each repeat is a start, up to the moment when the first step begins.
+ */
+export type Turns = "by-turns" | "apart" | "starting";
+
+export type Contest = {
+  readonly job: Job;
+  /** The peer's script; null where the limit alone is what counts. */
+  readonly peer: string | null;
+  readonly turns: Turns;
+  readonly rows: readonly RowPlan[];
+};
+
+/** What one side did, or why it could not. */
+export type Side = { name: string; samples: Sample[]; failure: string | null };
+
+export type Sides = {
+  readonly ours: Side;
+  readonly peer: Side | null;
+  readonly peaks: Peaks[];
+  readonly check: string;
+};
+
+/** How to start one side, and how many repeats there are. */
+export type Setting = {
+  readonly ours: readonly string[];
+  readonly peer: readonly string[] | null;
+  readonly peerEnvironment: Record<string, string>;
+  readonly repeats: number;
+  readonly measurePeaks: () => Promise<Peaks>;
+  /** Compares the answer to our warm-up with the peer, which is asked; gives what was found, throws where they differ. */
+  readonly compareWarm: (ours: Answer, ask: Child) => Promise<string>;
+};
+
+const repeatsOfTurn = 2;
+/** Threads of OpenMP spin for some milliseconds after their work; the other side must not feel it. */
+const settleMilliseconds = 100;
+
+/** Figures alone: names and tokens are left out. */
+const numbersOf = (answer: Answer): Sample =>
+  Object.fromEntries(
+    Object.entries(answer).flatMap(([key, value]) => (typeof value === "number" ? [[key, value]] : [])),
+  );
+
+const newSide = (): Side => ({ name: "", samples: [], failure: null });
+
+/** Does a part of one side's work; its failure is noted and ends that side's part in the contest. */
+async function attempt<T>(side: Side, work: () => Promise<T>): Promise<T | undefined> {
+  if (side.failure !== null) return undefined;
+  try {
+    return await work();
+  } catch (error) {
+    side.failure = error instanceof Error ? error.message : String(error);
+    return undefined;
+  }
+}
+
+async function ready(side: Side, command: readonly string[], env: Record<string, string> = {}): Promise<Child> {
+  const [child, told] = await Child.start(command, env);
+  side.name = String(told.name ?? "");
+  return child;
+}
+
+const repeat = async (side: Side, child: Child, index: number) => {
+  side.samples.push(numbersOf(await child.ask({ do: "repeat", index })));
+  await pause(settleMilliseconds);
+};
+
+/** Runs a contest. A side that fails keeps its reason; without us the peer need not run. */
+export async function runContest(turns: Turns, setting: Setting): Promise<Sides> {
+  if (turns === "by-turns") return byTurns(setting);
+  const sides = { ours: newSide(), peer: setting.peer === null ? null : newSide(), peaks: [] as Peaks[] };
+  const turn = turns === "apart" ? turnApart : turnStarting;
+  const length = turns === "apart" ? repeatsOfTurn : 1;
+  for (let done = 0; done < setting.repeats; done += length) {
+    const repeats = Math.min(length, setting.repeats - done);
+    await attempt(sides.ours, () => turn(sides.ours, setting.ours, {}, repeats));
+    if (sides.ours.failure !== null) break;
+    const { peer } = sides;
+    const command = setting.peer;
+    if (peer !== null && command !== null) {
+      await attempt(peer, () => turn(peer, command, setting.peerEnvironment, repeats));
+    }
+    sides.peaks.push(await setting.measurePeaks());
+  }
+  return { ...sides, check: "" };
+}
+
+async function byTurns(setting: Setting): Promise<Sides> {
+  const sides = { ours: newSide(), peer: setting.peer === null ? null : newSide(), peaks: [] as Peaks[], check: "" };
+  const { ours, peer } = sides;
+  const children: Child[] = [];
+  const open = async (side: Side, command: readonly string[], env?: Record<string, string>) => {
+    const child = await ready(side, command, env);
+    children.push(child);
+    return { child, warm: await child.ask({ do: "warm", index: 0 }) };
+  };
+  try {
+    const mine = await attempt(ours, () => open(ours, setting.ours));
+    if (mine === undefined) return sides;
+    const { peer: command } = setting;
+    const theirs =
+      peer === null || command === null
+        ? undefined
+        : await attempt(peer, () => open(peer, command, setting.peerEnvironment));
+    if (theirs !== undefined) {
+      sides.check = (await attempt(ours, () => setting.compareWarm(mine.warm, theirs.child))) ?? "";
+    }
+    for (let index = 0; index < setting.repeats && ours.failure === null; index += 1) {
+      await attempt(ours, () => repeat(ours, mine.child, index));
+      if (peer !== null && theirs !== undefined) await attempt(peer, () => repeat(peer, theirs.child, index));
+      sides.peaks.push(await setting.measurePeaks());
+    }
+  } finally {
+    await Promise.all(children.map((child) => child.stop()));
+  }
+  return sides;
+}
+
+async function turnApart(side: Side, command: readonly string[], env: Record<string, string>, repeats: number) {
+  const child = await ready(side, command, env);
+  try {
+    await child.ask({ do: "warm", index: 0 });
+    for (let index = 0; index < repeats; index += 1) await repeat(side, child, index);
+  } finally {
+    await child.stop();
+  }
+}
+
+async function turnStarting(side: Side, command: readonly string[], env: Record<string, string>) {
+  const began = Date.now() / 1000;
+  const [child, told] = await Child.start(command, env);
+  await child.stop();
+  side.name = String(told.name ?? "");
+  side.samples.push({ seconds: Number(told.first_step_at) - began });
+}
