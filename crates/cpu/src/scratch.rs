@@ -2,6 +2,7 @@
 
 use crate::memory::Memory;
 use gradus_ops::Result;
+use std::mem::MaybeUninit;
 
 /// Grows to the largest request and stays.
 pub(crate) struct Scratch {
@@ -27,5 +28,28 @@ impl Scratch {
         }
         let (elements, _) = self.memory.bytes_mut().split_at_mut(len * size_of::<T>());
         Ok(bytemuck::cast_slice_mut(elements))
+    }
+}
+
+/// Room for `N` elements in a task's own frame, so that no task allocates; only the part that is taken is ever touched.
+#[repr(align(64))]
+pub(crate) struct OnStack<T, const N: usize>(MaybeUninit<[T; N]>);
+
+impl<T: bytemuck::Pod, const N: usize> OnStack<T, N> {
+    #[inline(always)]
+    pub(crate) const fn new() -> OnStack<T, N> {
+        OnStack(MaybeUninit::uninit())
+    }
+
+    /// The first `len` elements, set to 0. Panics beyond `N`.
+    #[inline(always)]
+    pub(crate) fn take_zeros(&mut self, len: usize) -> &mut [T] {
+        assert!(len <= N, "{len} elements of {N}");
+        let first = self.0.as_mut_ptr().cast::<T>();
+        // SAFETY: inside the array, borrowed exclusively; zeros are a valid T, and all that the slice covers are written.
+        unsafe {
+            std::ptr::write_bytes(first, 0, len);
+            std::slice::from_raw_parts_mut(first, len)
+        }
     }
 }

@@ -3,21 +3,30 @@
 //! 6 × 16 keeps 12 accumulators of 8 lanes, two panel vectors and one broadcast in the 16 registers; twelve
 //! independent chains hide the latency of the fused multiply-add.
 
-use super::kernel::{Accumulate, Square, Tile, WIDTH, panels_at_once};
+use super::kernel::{Accumulate, Kernels, Square, Tile, WIDTH};
 use std::arch::x86_64::{
     __m256, _MM_HINT_T0, _mm_prefetch, _mm256_add_ps, _mm256_broadcast_ss, _mm256_fmadd_ps, _mm256_loadu_ps,
     _mm256_permute2f128_ps, _mm256_setzero_ps, _mm256_shuffle_ps, _mm256_storeu_ps, _mm256_unpackhi_ps,
     _mm256_unpacklo_ps,
 };
 
-pub(super) const TILE_ROWS: usize = 6;
+pub(super) const KERNELS: Kernels = Kernels { rows_max: 6, panels_at_once, floats: tile, pairs: None, transpose };
+
+const fn panels_at_once(rows: usize) -> usize {
+    match rows {
+        1 => 4,
+        2 => 2,
+        _ => 1,
+    }
+}
+
 /// Lanes of one register; a panel is two.
 const HALF: usize = WIDTH / 2;
 /// How far ahead of its use a single row's weights are asked for: they come from memory, and each is used once.
 const PREFETCH_STEPS: usize = 32;
 
-/// See `Kernels::tile`.
-pub(super) unsafe fn tile(rows: usize, panels: usize, tile: &Tile) {
+/// See `Kernels::floats`.
+unsafe fn tile(rows: usize, panels: usize, tile: &Tile) {
     // SAFETY: the caller has checked that the machine has AVX2 and FMA and that the tile is valid.
     unsafe {
         match (rows, panels) {
@@ -40,13 +49,13 @@ unsafe fn kernel<const ROWS: usize, const PANELS: usize>(tile: &Tile) {
     // SAFETY: rows, panels and steps lie inside the tile, whose addresses the caller vouches for; a prefetch may name
     // any address.
     unsafe {
-        let out =
-            |row: usize, panel: usize, half: usize| tile.out.add(row * tile.out_row + panel * WIDTH + half * HALF);
+        let out = |row: usize, panel: usize, half: usize| {
+            tile.out.add(row * tile.out_row + panel * tile.out_panel + half * HALF)
+        };
         if tile.accumulate == Accumulate::Continue {
             each::<ROWS, PANELS>(&mut sums, |sum, row, panel, half| *sum = _mm256_loadu_ps(out(row, panel, half)));
         }
-        // A second base for the rows from the fourth on leaves one register and scaled offsets to address six rows.
-        let (mut a, mut far, mut b) = (tile.a, tile.a.wrapping_add(3 * tile.a_row), tile.b);
+        let (mut a, mut b) = (tile.a.cast::<f32>(), tile.b.cast::<f32>());
         prefetch_rows::<ROWS>(tile.next_out, tile.out_row);
         for _ in 0..tile.steps {
             let mut weights = [[_mm256_setzero_ps(); 2]; PANELS];
@@ -58,19 +67,14 @@ unsafe fn kernel<const ROWS: usize, const PANELS: usize>(tile: &Tile) {
                 }
             }
             for row in 0..ROWS {
-                let x = _mm256_broadcast_ss(if row < 3 {
-                    &*a.add(row * tile.a_row)
-                } else {
-                    &*far.add((row - 3) * tile.a_row)
-                });
+                let x = _mm256_broadcast_ss(&*a.add(row));
                 for panel in 0..PANELS {
                     for half in 0..2 {
                         sums[row][panel][half] = _mm256_fmadd_ps(x, weights[panel][half], sums[row][panel][half]);
                     }
                 }
             }
-            a = a.wrapping_add(tile.a_step);
-            far = far.wrapping_add(tile.a_step);
+            a = a.wrapping_add(ROWS);
             b = b.wrapping_add(WIDTH);
         }
         if !tile.bias.is_null() {
@@ -117,19 +121,19 @@ fn each<const ROWS: usize, const PANELS: usize>(
 
 /// See `Kernels::transpose`: four squares of 8 × 8.
 #[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn transpose(src: &Square, dst: &mut Square) {
+unsafe fn transpose(src: &Square, dst: &mut Square) {
     for row in [0, HALF] {
         for column in [0, HALF] {
             let mut rows = [_mm256_setzero_ps(); HALF];
             for (index, values) in rows.iter_mut().enumerate() {
                 let from = &src[(row + index) * WIDTH + column..][..HALF];
                 // SAFETY: eight elements of the source.
-                *values = unsafe { _mm256_loadu_ps(from.as_ptr()) };
+                *values = unsafe { _mm256_loadu_ps(from.as_ptr().cast()) };
             }
             for (index, values) in transpose_8(rows).into_iter().enumerate() {
                 let to = &mut dst[(column + index) * WIDTH + row..][..HALF];
                 // SAFETY: eight elements of the destination.
-                unsafe { _mm256_storeu_ps(to.as_mut_ptr(), values) };
+                unsafe { _mm256_storeu_ps(to.as_mut_ptr().cast(), values) };
             }
         }
     }

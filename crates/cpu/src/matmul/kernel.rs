@@ -1,14 +1,49 @@
 //! What a micro-kernel is: the innermost step of every matmul, one table of functions per instruction level.
 //!
 //! A micro-tile is a few rows × a few panels of 16 columns of the output, held in registers while one chain of fused
-//! multiply-adds runs over the reduction index. A level is added as a file with such a kernel and an arm in
-//! [`Kernels::of`].
+//! multiply-adds runs over the reduction index. Both operands are words of 32 bits: f32, or pairs of bf16. A level is
+//! added as a file with such kernels and an arm in [`Kernels::of`].
 
-#[cfg(target_arch = "x86_64")]
-use super::avx2;
 use super::portable;
+#[cfg(target_arch = "x86_64")]
+use super::{avx2, avx512};
 use crate::buffer::PANEL;
 use crate::level::Level;
+
+/// Columns of one panel, as the kernels' arrays need it.
+pub(super) const WIDTH: usize = PANEL;
+/// Rows of the largest micro-tile of any level.
+pub(super) const ROWS_MAX: usize = 14;
+
+/// 16 × 16 words.
+pub(super) type Square = [u32; WIDTH * WIDTH];
+
+/// What the words of a product are. A step of its reduction is one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Words {
+    /// One f32.
+    F32,
+    /// Two neighbouring bf16, for a level whose instructions multiply pairs: the odd product is added first, then the even one.
+    Pairs,
+    /// The same chain on any other level: f32 words of bf16 values, the odd one of each pair before the even one.
+    Swapped,
+}
+
+impl Words {
+    /// Steps of a reduction over `elements`.
+    pub(super) fn steps(self, elements: usize) -> usize {
+        match self {
+            Words::F32 => elements,
+            Words::Pairs => elements.div_ceil(2),
+            Words::Swapped => elements.next_multiple_of(2),
+        }
+    }
+
+    /// Elements of the reduction that `steps` hold; `steps` is even where words are swapped.
+    pub(super) fn elements(self, steps: usize) -> usize {
+        if self == Words::Pairs { 2 * steps } else { steps }
+    }
+}
 
 /// What the accumulators start from, and what becomes of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,20 +56,19 @@ pub(super) enum Accumulate {
     AddPartial,
 }
 
-/// One micro-tile: `out[row][panel · 16 + lane] = Σ_step a[row][step] · b[panel][step][lane]`.
+/// One micro-tile: `out[row][panel][lane] = Σ_step a[step][row] · b[panel][step][lane]`.
 #[derive(Clone, Copy)]
 pub(super) struct Tile {
-    /// Element (row, step) is at `a + row · a_row + step · a_step`.
-    pub a: *const f32,
-    pub a_row: usize,
-    pub a_step: usize,
-    /// `[steps][16]`; the next panel is `b_panel` elements further.
-    pub b: *const f32,
+    /// `[steps][rows]` words.
+    pub a: *const u32,
+    /// `[steps][16]` words; the next panel is `b_panel` words further.
+    pub b: *const u32,
     pub b_panel: usize,
     pub steps: usize,
-    /// Element (row, column) is at `out + row · out_row + column`.
+    /// Element (row, panel, lane) is at `out + row · out_row + panel · out_panel + lane`.
     pub out: *mut f32,
     pub out_row: usize,
+    pub out_panel: usize,
     /// Where the output of the tile computed next begins: a hint, any address will do.
     pub next_out: *const f32,
     pub accumulate: Accumulate,
@@ -42,46 +76,50 @@ pub(super) struct Tile {
     pub bias: *const f32,
 }
 
+/// Computes a micro-tile of `rows` (1 to `rows_max`) × `panels` (1 or `panels_at_once(rows)`).
+///
+/// Safety: every address of the tile is valid, the output is not shared, and the machine has the level.
+pub(super) type Compute = unsafe fn(rows: usize, panels: usize, tile: &Tile);
+
 /// The micro-kernels of one level.
 #[derive(Clone, Copy)]
 pub(super) struct Kernels {
     /// Rows of the largest micro-tile.
     pub rows_max: usize,
-    /// Computes a micro-tile of `rows` (1 to `rows_max`) × `panels` (1, or at most `panels_at_once(rows)`).
-    ///
-    /// Safety: every address of the tile is valid, the output is not shared, and the machine has the level.
-    pub tile: unsafe fn(rows: usize, panels: usize, tile: &Tile),
+    /// Panels that one micro-tile of so many rows spans, so that enough chains are in flight to hide the latency of an addition.
+    pub panels_at_once: fn(rows: usize) -> usize,
+    /// For words of f32.
+    pub floats: Compute,
+    /// For pairs of bf16, where the level has an instruction for them.
+    pub pairs: Option<Compute>,
     /// dst[j][i] = src[i][j].
     ///
     /// Safety: the machine has the level.
     pub transpose: unsafe fn(src: &Square, dst: &mut Square),
 }
 
-/// 16 × 16 elements.
-pub(super) type Square = [f32; WIDTH * WIDTH];
-
 impl Kernels {
     pub(super) fn of(level: Level) -> Kernels {
         match level {
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2 | Level::Avx512 | Level::Avx512Vnni | Level::Avx512Bf16 => {
-                Kernels { rows_max: avx2::TILE_ROWS, tile: avx2::tile, transpose: avx2::transpose }
-            }
-            _ => Kernels { rows_max: portable::TILE_ROWS, tile: portable::tile, transpose: portable::transpose },
+            Level::Avx2 => avx2::KERNELS,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 | Level::Avx512Vnni => avx512::KERNELS,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Bf16 => avx512::KERNELS_OF_PAIRS,
+            _ => portable::KERNELS,
+        }
+    }
+
+    /// The words of a product with bf16 operands.
+    pub(super) fn bf16_words(&self) -> Words {
+        if self.pairs.is_some() { Words::Pairs } else { Words::Swapped }
+    }
+
+    pub(super) fn compute(&self, words: Words) -> Compute {
+        match words {
+            Words::Pairs => self.pairs.unwrap_or(self.floats),
+            Words::F32 | Words::Swapped => self.floats,
         }
     }
 }
-
-/// Panels that one micro-tile of few rows spans, so that enough chains are in flight to hide the latency of an addition.
-pub(super) const fn panels_at_once(rows: usize) -> usize {
-    match rows {
-        1 => 4,
-        2 => 2,
-        _ => 1,
-    }
-}
-
-/// Rows of the largest micro-tile of any level.
-pub(super) const ROWS_MAX: usize = 6;
-/// Columns of one panel, as the kernels' arrays need it.
-pub(super) const WIDTH: usize = PANEL;

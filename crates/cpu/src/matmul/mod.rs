@@ -1,14 +1,17 @@
-//! Matrix products of the policy network: x · Wᵀ, d_y · W and d_yᵀ · x on packed f32 weights.
+//! Matrix products of the policy network: x · Wᵀ, d_y · W and d_yᵀ · x on packed weights, in f32 or of bf16 values.
 //!
-//! Every output of the first two is one chain of fused multiply-adds over k = 0, 1, 2, … in f32, the same for any number
-//! of rows, threads and any level; a weight gradient adds one such chain a block of 64 rows. Work is split over rows and
+//! Every output of the first two is one chain of fused multiply-adds in f32 over k = 0, 1, 2, … (in bf16 k = 1, 0, 3, 2, …), the
+//! same for any number of rows, threads and any level; a weight gradient adds one such chain a block of 64 rows. Work is split over rows and
 //! columns of the output, never over the chain, and only the order in which chains are computed is chosen for speed.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod gradient;
 mod kernel;
 mod pack;
+mod panels;
 mod plan;
 mod portable;
 mod product;
@@ -16,9 +19,13 @@ pub(crate) mod quantised;
 
 use crate::CpuBackend;
 use crate::buffer::{Buffer, Weight};
+use crate::pool::DisjointMut;
 use gradient::WeightGradient;
 use gradus_ops::{Error, Precision, Result};
-use product::{Panels, Product};
+use gradus_tensor::DType;
+use pack::Input;
+use panels::Panels;
+use product::{Output, Product};
 
 /// y[m, n] = x[m, k] · weightᵀ (+ bias[n]); weight is [n, k].
 pub(crate) fn forward(
@@ -39,11 +46,15 @@ pub(crate) fn forward(
         let (weight, bias) = (weight.blocks(), bias.map(Weight::packed));
         return quantised::Product { input, rows: m, steps: k, columns: n, weight, bias }.run(backend, out);
     }
-    check_precision(OP, weight)?;
-    let input = x.f32(OP, "x", elements(OP, m, k)?)?;
-    let out = y.f32_mut(OP, "y", elements(OP, m, n)?)?;
-    let panels = Panels::Stored(weight);
-    Product { input, rows: m, steps: k, columns: n, panels, bias: bias.map(Weight::packed) }.run(backend, out)
+    check_matrix(OP, weight)?;
+    let (x_len, y_len) = (elements(OP, m, k)?, elements(OP, m, n)?);
+    let (input, out) = if weight.stored() == Precision::Bf16 {
+        (input(OP, "x", x, x_len)?, output(OP, "y", y, y_len)?)
+    } else {
+        (Input::F32(x.f32(OP, "x", x_len)?), Output::F32(DisjointMut::new(y.f32_mut(OP, "y", y_len)?)))
+    };
+    let (panels, bias) = (Panels::Stored(weight), bias.map(Weight::packed));
+    Product { input, rows: m, depth: k, columns: n, panels, bias, out }.run(backend)
 }
 
 /// d_x[m, k] = d_y[m, n] · weight; one chain over n.
@@ -56,11 +67,17 @@ pub(crate) fn backward_input(
 ) -> Result<()> {
     const OP: &str = "matmul_backward_input";
     let (n, k) = (weight.rows(), weight.cols());
-    check_precision(OP, weight)?;
-    let input = d_y.f32(OP, "d_y", elements(OP, m, n)?)?;
-    let out = d_x.f32_mut(OP, "d_x", elements(OP, m, k)?)?;
+    if weight.stored() == Precision::Q8 {
+        return Err(Error::Invalid {
+            op: OP,
+            reason: "a q8_0 weight has no backward; load the policy in f32 or bf16".into(),
+        });
+    }
+    check_matrix(OP, weight)?;
+    let input = Input::F32(d_y.f32(OP, "d_y", elements(OP, m, n)?)?);
+    let out = Output::F32(DisjointMut::new(d_x.f32_mut(OP, "d_x", elements(OP, m, k)?)?));
     let panels = Panels::Transposed(weight);
-    Product { input, rows: m, steps: n, columns: k, panels, bias: None }.run(backend, out)
+    Product { input, rows: m, depth: n, columns: k, panels, bias: None, out }.run(backend)
 }
 
 /// d_weight[n, k] += d_yᵀ · x, and d_bias[n] += column sums of d_y.
@@ -74,19 +91,39 @@ pub(crate) fn backward_weight(
 ) -> Result<()> {
     const OP: &str = "matmul_backward_weight";
     let (n, k) = (d_weight.rows(), d_weight.cols());
-    check_precision(OP, d_weight)?;
+    d_weight.check_f32(OP, "d_weight")?;
     if let Some(d_bias) = &d_bias {
         d_bias.check_shape(OP, "d_bias", n, 1)?;
+        d_bias.check_f32(OP, "d_bias")?;
     }
     let d_bias = d_bias.map(Weight::packed_mut);
     let d_y = d_y.f32(OP, "d_y", elements(OP, m, n)?)?;
-    let x = x.f32(OP, "x", elements(OP, m, k)?)?;
+    let x = input(OP, "x", x, elements(OP, m, k)?)?;
     WeightGradient { d_y, x, rows: m, outputs: n, inputs: k }.run(backend, d_weight, d_bias)
 }
 
-/// For the time being every matrix is f32.
-fn check_precision(op: &'static str, weight: &Weight) -> Result<()> {
-    weight.check_f32(op, "weight")
+/// Vectors lie in memory as f32: those of a bf16 policy would be multiplied without rounding the other side.
+fn check_matrix(op: &'static str, weight: &Weight) -> Result<()> {
+    if weight.stored() == weight.precision() {
+        return Ok(());
+    }
+    let reason = format!("a {} weight of one column is a vector, expected a matrix", weight.precision().name());
+    Err(Error::Invalid { op, reason })
+}
+
+/// Activations in either dtype.
+fn input<'a>(op: &'static str, what: &'static str, buffer: &'a Buffer, len: usize) -> Result<Input<'a>> {
+    Ok(match buffer.dtype() {
+        DType::BF16 => Input::Bf16(buffer.slice(op, what, len)?),
+        _ => Input::F32(buffer.slice(op, what, len)?),
+    })
+}
+
+fn output<'a>(op: &'static str, what: &'static str, buffer: &'a mut Buffer, len: usize) -> Result<Output<'a>> {
+    Ok(match buffer.dtype() {
+        DType::BF16 => Output::Bf16(DisjointMut::new(buffer.slice_mut(op, what, len)?)),
+        _ => Output::F32(DisjointMut::new(buffer.slice_mut(op, what, len)?)),
+    })
 }
 
 fn elements(op: &'static str, rows: usize, columns: usize) -> Result<usize> {

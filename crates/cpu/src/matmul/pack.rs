@@ -1,91 +1,206 @@
-//! Rearranges inputs into the order in which the micro-kernels read them. Values are only moved.
+//! Rearranges row-major inputs into the words and the order in which the micro-kernels read them; bf16 products round
+//! f32 inputs here.
 
-use super::kernel::{Kernels, Square, WIDTH};
-use crate::buffer::Weight;
-use crate::level::dispatch;
+use super::kernel::{Kernels, Square, WIDTH, Words};
+use crate::bfloat16::rounded_bits;
+use crate::level::{Level, dispatch};
+use half::bf16;
 use std::ops::Range;
 
-/// One panel of [`super::plan::STEPS`] steps, packed inside a task.
-pub(super) type StepPanel = [f32; super::plan::STEPS * WIDTH];
+/// Row-major inputs of a product, in either dtype of activations.
+#[derive(Clone, Copy)]
+pub(super) enum Input<'a> {
+    F32(&'a [f32]),
+    Bf16(&'a [bf16]),
+}
+
+/// An element of such inputs.
+pub(super) trait Scalar: Copy {
+    /// As it is; a bf16 is widened.
+    fn bits(self) -> u32;
+    /// The f32 bits of the value rounded to bf16.
+    fn rounded_bits(self) -> u32;
+}
+
+impl Scalar for f32 {
+    #[inline(always)]
+    fn bits(self) -> u32 {
+        self.to_bits()
+    }
+    #[inline(always)]
+    fn rounded_bits(self) -> u32 {
+        rounded_bits(self)
+    }
+}
+
+impl Scalar for bf16 {
+    #[inline(always)]
+    fn bits(self) -> u32 {
+        u32::from(self.to_bits()) << 16
+    }
+    #[inline(always)]
+    fn rounded_bits(self) -> u32 {
+        self.bits()
+    }
+}
+
+/// `rows` rows of `columns` elements from `first`, as dst[step][row] for `steps` of their reduction over the columns.
+pub(super) struct Interleave {
+    pub words: Words,
+    pub columns: usize,
+    pub first: usize,
+    pub rows: usize,
+    pub steps: Range<usize>,
+}
+
+impl Interleave {
+    pub(super) fn pack(&self, kernels: &Kernels, level: Level, input: Input, dst: &mut [u32]) {
+        let (mut rows, mut steps): (Square, Square) = ([0; _], [0; _]);
+        let size = WIDTH * self.rows;
+        for (index, dst_from) in (self.steps.clone().step_by(WIDTH)).zip((0..).step_by(size)) {
+            let count = WIDTH.min(self.steps.end - index);
+            match input {
+                Input::F32(input) => load_square(level, self, input, index, &mut rows),
+                Input::Bf16(input) => load_square(level, self, input, index, &mut rows),
+            }
+            if self.rows == 1 {
+                dst[dst_from..][..count].copy_from_slice(&rows[..count]);
+                continue;
+            }
+            // SAFETY: the table is the one of the backend's level.
+            unsafe { (kernels.transpose)(&rows, &mut steps) };
+            store_steps(level, &steps, count, self.rows, &mut dst[dst_from..]);
+        }
+    }
+}
 
 dispatch! {
-    /// Packs rows of equal length, `stride` elements apart: dst[step][row] = src[row · stride + step], for `rows` rows.
-    pub(super) fn interleave_rows(src: &[f32], stride: usize, rows: usize, dst: &mut [f32]) = interleave_rows_body;
-    /// dst[row][i] = src[row · stride + column + i] for `width` columns: the inputs of one tile, row after row.
-    pub(super) fn group_columns(src: &[f32], stride: usize, column: usize, width: usize, dst: &mut [f32]) =
-        group_columns_body;
-    /// Copies 16 columns from `column` of the `rows` in src[.., width] to dst[row][16]; columns beyond the width are zero.
-    pub(super) fn copy_columns(src: &[f32], width: usize, rows: Range<usize>, column: usize, dst: &mut [[f32; WIDTH]]) =
-        copy_columns_body;
+    fn load_square<T: Scalar>(rows: &Interleave, input: &[T], step: usize, dst: &mut Square) = load_square_body;
+    fn store_steps(steps: &Square, count: usize, rows: usize, dst: &mut [u32]) = store_steps_body;
+    /// Rows `rows` of `columns` elements as the steps of a reduction over rows: dst[step][lane] holds column `column` + lane
+    /// for `width` lanes (at most 16); columns that are not there are zero, and so is what an odd last row is paired with.
+    pub(super) fn pack_columns<T: Scalar>(
+        words: Words, input: &[T], columns: usize, rows: Range<usize>, column: usize, width: usize, dst: &mut [u32],
+    ) = pack_columns_body;
 }
 
+/// dst[row][i] = the word of step `step` + i of the row; zero beyond the last column.
 #[inline(always)]
-fn interleave_rows_body(src: &[f32], stride: usize, rows: usize, dst: &mut [f32]) {
-    match rows {
-        6 => interleave::<6>(src, stride, dst),
-        5 => interleave::<5>(src, stride, dst),
-        4 => interleave::<4>(src, stride, dst),
-        3 => interleave::<3>(src, stride, dst),
-        2 => interleave::<2>(src, stride, dst),
-        _ => dst.copy_from_slice(&src[..dst.len()]),
-    }
-}
-
-#[inline(always)]
-fn interleave<const ROWS: usize>(src: &[f32], stride: usize, dst: &mut [f32]) {
-    let (groups, _) = dst.as_chunks_mut::<ROWS>();
-    let steps = groups.len();
-    for row in 0..ROWS {
-        let src = &src[row * stride..][..steps];
-        for (group, value) in groups.iter_mut().zip(src) {
-            group[row] = *value;
+fn load_square_body<T: Scalar>(rows: &Interleave, input: &[T], step: usize, dst: &mut Square) {
+    let first = rows.words.elements(step);
+    let there = rows.columns.saturating_sub(first);
+    for (row, dst) in (rows.first..rows.first + rows.rows).zip(dst.as_chunks_mut::<WIDTH>().0) {
+        let values = &input[row * rows.columns + first..][..there];
+        match rows.words {
+            Words::F32 => *dst = bits(values),
+            Words::Pairs => *dst = pairs(values),
+            Words::Swapped => *dst = swapped(values),
         }
     }
 }
 
-/// dst[step][lane] = W[row + step, panel · 16 + lane] for 16 steps from `row`, a multiple of 16: a square of the transposed
-/// weight. Rows beyond the weight's are its padding; lanes beyond its columns are zero.
-pub(super) fn transpose_square(kernels: &Kernels, weight: &Weight, row: usize, panel: usize, dst: &mut Square) {
-    let (first_column, columns) = (panel * WIDTH, WIDTH.min(weight.cols() - panel * WIDTH));
-    let block = &weight.packed()[weight.index(row, first_column)..][..columns * WIDTH];
-    let mut padded = [0.0; WIDTH * WIDTH];
-    let block = block.first_chunk().unwrap_or_else(|| {
-        padded[..block.len()].copy_from_slice(block);
-        &padded
-    });
-    // SAFETY: the table is the one of the backend's level.
-    unsafe { (kernels.transpose)(block, dst) };
+#[inline(always)]
+fn bits<T: Scalar>(values: &[T]) -> [u32; WIDTH] {
+    let mut words = [0; WIDTH];
+    if let Some(values) = values.first_chunk::<WIDTH>() {
+        for lane in 0..WIDTH {
+            words[lane] = values[lane].bits();
+        }
+    } else {
+        for (word, value) in words.iter_mut().zip(values) {
+            *word = value.bits();
+        }
+    }
+    words
 }
 
 #[inline(always)]
-fn group_columns_body(src: &[f32], stride: usize, column: usize, width: usize, dst: &mut [f32]) {
-    match width {
-        6 => group::<6>(src, stride, column, dst),
-        5 => group::<5>(src, stride, column, dst),
-        4 => group::<4>(src, stride, column, dst),
-        3 => group::<3>(src, stride, column, dst),
-        2 => group::<2>(src, stride, column, dst),
-        _ => group::<1>(src, stride, column, dst),
+fn pairs<T: Scalar>(values: &[T]) -> [u32; WIDTH] {
+    let mut halves = [0_u16; 2 * WIDTH];
+    if let Some(values) = values.first_chunk::<{ 2 * WIDTH }>() {
+        for lane in 0..2 * WIDTH {
+            halves[lane] = (values[lane].rounded_bits() >> 16) as u16;
+        }
+    } else {
+        for (half, value) in halves.iter_mut().zip(values) {
+            *half = (value.rounded_bits() >> 16) as u16;
+        }
+    }
+    // The even element of a pair comes first in memory, as the machine's order of bytes has it in the low half.
+    bytemuck::cast(halves)
+}
+
+#[inline(always)]
+fn swapped<T: Scalar>(values: &[T]) -> [u32; WIDTH] {
+    let mut words = [0; WIDTH];
+    for (lane, value) in values.iter().take(WIDTH).enumerate() {
+        words[lane ^ 1] = value.rounded_bits();
+    }
+    words
+}
+
+/// Stores the first `rows` lanes of each step, step after step. Whole vectors are written where there is room: the next
+/// step overwrites what was too much.
+#[inline(always)]
+fn store_steps_body(steps: &Square, count: usize, rows: usize, dst: &mut [u32]) {
+    for (step, values) in steps.as_chunks::<WIDTH>().0.iter().take(count).enumerate() {
+        store_lanes(values, rows, &mut dst[step * rows..]);
     }
 }
 
 #[inline(always)]
-fn group<const WIDTH: usize>(src: &[f32], stride: usize, column: usize, dst: &mut [f32]) {
-    for (row, group) in dst.as_chunks_mut::<WIDTH>().0.iter_mut().enumerate() {
-        group.copy_from_slice(&src[row * stride + column..][..WIDTH]);
+fn store_lanes(values: &[u32; WIDTH], lanes: usize, dst: &mut [u32]) {
+    match dst.first_chunk_mut::<WIDTH>() {
+        Some(dst) => *dst = *values,
+        None => dst[..lanes].copy_from_slice(&values[..lanes]),
     }
 }
 
 #[inline(always)]
-fn copy_columns_body(src: &[f32], width: usize, rows: Range<usize>, column: usize, dst: &mut [[f32; WIDTH]]) {
-    let columns = WIDTH.min(width - column);
-    for (row, group) in rows.zip(dst) {
-        let values = &src[row * width + column..][..columns];
-        if let Some(values) = values.first_chunk::<WIDTH>() {
-            *group = *values;
+fn pack_columns_body<T: Scalar>(
+    words: Words,
+    input: &[T],
+    columns: usize,
+    rows: Range<usize>,
+    column: usize,
+    width: usize,
+    dst: &mut [u32],
+) {
+    let there = WIDTH.min(columns - column);
+    let values = |row: usize| &input[row * columns + column..][..there];
+    if words == Words::F32 {
+        for (step, row) in rows.enumerate() {
+            store_lanes(&bits(values(row)), width, &mut dst[step * width..]);
+        }
+        return;
+    }
+    for (pair, row) in rows.clone().step_by(2).enumerate() {
+        let even = kept(values(row));
+        let odd = if row + 1 < rows.end { kept(values(row + 1)) } else { [0; WIDTH] };
+        if words == Words::Pairs {
+            let mut both = [0; WIDTH];
+            for lane in 0..WIDTH {
+                both[lane] = (even[lane] >> 16) | odd[lane];
+            }
+            store_lanes(&both, width, &mut dst[pair * width..]);
         } else {
-            *group = [0.0; WIDTH];
-            group[..columns].copy_from_slice(values);
+            store_lanes(&odd, width, &mut dst[2 * pair * width..]);
+            store_lanes(&even, width, &mut dst[(2 * pair + 1) * width..]);
         }
     }
+}
+
+#[inline(always)]
+fn kept<T: Scalar>(values: &[T]) -> [u32; WIDTH] {
+    let mut words = [0; WIDTH];
+    if let Some(values) = values.first_chunk::<WIDTH>() {
+        for lane in 0..WIDTH {
+            words[lane] = values[lane].rounded_bits();
+        }
+    } else {
+        for (word, value) in words.iter_mut().zip(values) {
+            *word = value.rounded_bits();
+        }
+    }
+    words
 }

@@ -1,7 +1,11 @@
 //! How a matmul is cut into tasks. The cut changes which thread computes an output, never its bits.
 
-/// Steps of the reduction that one pass over a task's tiles takes: 16 columns of them fill half of a first-level cache.
+use std::ops::Range;
+
+/// Steps of the reduction that panels are made for at once, at most.
 pub(super) const STEPS: usize = 256;
+/// Steps that one pass over a task's tiles takes, at most: two panels of them stay in a second-level cache.
+pub(super) const STEPS_IN_PLACE: usize = 512;
 /// Rows of one pass: as many as keep their inputs of [`STEPS`] steps in a second-level cache.
 pub(super) const ROWS_IN_CACHE: usize = 192;
 /// Rows of one task at most.
@@ -54,8 +58,8 @@ pub(super) struct Tasks {
 /// What one task computes: `tiles` of rows × `panels`.
 #[derive(Clone, Debug)]
 pub(super) struct Task {
-    pub tiles: std::ops::Range<usize>,
-    pub panels: std::ops::Range<usize>,
+    pub tiles: Range<usize>,
+    pub panels: Range<usize>,
 }
 
 impl Tasks {
@@ -90,4 +94,15 @@ impl Tasks {
             panels: range(group, self.panels_of_task, self.panels),
         }
     }
+}
+
+/// `range` in blocks of `size`; one empty block where it is empty.
+pub(super) fn blocks(range: &Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+    let (start, end, size) = (range.start, range.end, size.max(1));
+    (start..end.max(start + 1)).step_by(size).map(move |from| from..(from + size).min(end))
+}
+
+/// The size, a multiple of 16, of as few blocks of at most `largest` as `len` takes, as even as possible.
+pub(super) fn even_block(len: usize, largest: usize) -> usize {
+    len.div_ceil(len.div_ceil(largest).max(1)).next_multiple_of(16).max(16)
 }

@@ -1,30 +1,31 @@
 //! The micro-kernel in plain Rust: the reference the other levels must equal bit for bit.
 
-use super::kernel::{Accumulate, Square, Tile, WIDTH};
+use super::kernel::{Accumulate, Kernels, Square, Tile, WIDTH};
 
-pub(super) const TILE_ROWS: usize = 6;
+pub(super) const KERNELS: Kernels =
+    Kernels { rows_max: 6, panels_at_once: |_| 1, floats: tile, pairs: None, transpose };
 
-/// See `Kernels::tile`.
-pub(super) unsafe fn tile(rows: usize, panels: usize, tile: &Tile) {
+/// See `Kernels::floats`.
+unsafe fn tile(rows: usize, panels: usize, tile: &Tile) {
     for row in 0..rows {
         for panel in 0..panels {
             // SAFETY: the caller's tile is valid for `rows` × `panels`.
-            unsafe { chains(tile, row, panel) };
+            unsafe { chains(tile, rows, row, panel) };
         }
     }
 }
 
 /// The 16 chains of one row and one panel.
-unsafe fn chains(tile: &Tile, row: usize, panel: usize) {
+unsafe fn chains(tile: &Tile, rows: usize, row: usize, panel: usize) {
     // SAFETY: row and panel lie inside the tile, whose addresses the caller vouches for.
     let (a, b, out) = unsafe {
-        let out = tile.out.add(row * tile.out_row + panel * WIDTH).cast::<[f32; WIDTH]>();
-        (tile.a.add(row * tile.a_row), tile.b.add(panel * tile.b_panel), &mut *out)
+        let out = tile.out.add(row * tile.out_row + panel * tile.out_panel).cast::<[f32; WIDTH]>();
+        (tile.a.add(row).cast::<f32>(), tile.b.add(panel * tile.b_panel), &mut *out)
     };
     let mut sums = if tile.accumulate == Accumulate::Continue { *out } else { [0.0; WIDTH] };
     for step in 0..tile.steps {
         // SAFETY: step is below the tile's number of steps.
-        let (x, weights) = unsafe { (*a.add(step * tile.a_step), &*b.add(step * WIDTH).cast::<[f32; WIDTH]>()) };
+        let (x, weights) = unsafe { (*a.add(step * rows), &*b.add(step * WIDTH).cast::<[f32; WIDTH]>()) };
         for (sum, weight) in sums.iter_mut().zip(weights) {
             *sum = x.mul_add(*weight, *sum);
         }
@@ -42,7 +43,7 @@ unsafe fn chains(tile: &Tile, row: usize, panel: usize) {
 }
 
 /// See `Kernels::transpose`; safe, but the table holds unsafe functions of other levels too.
-pub(super) unsafe fn transpose(src: &Square, dst: &mut Square) {
+unsafe fn transpose(src: &Square, dst: &mut Square) {
     for (row, values) in src.as_chunks::<WIDTH>().0.iter().enumerate() {
         for (column, value) in values.iter().enumerate() {
             dst[column * WIDTH + row] = *value;

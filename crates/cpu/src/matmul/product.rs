@@ -1,225 +1,267 @@
 //! The product of row-major inputs with a weight's panels, each output one chain over the reduction: the forward pass,
 //! and with transposed panels the gradient of the input.
 
-use super::kernel::{Accumulate, Kernels, ROWS_MAX, Tile, WIDTH, panels_at_once};
-use super::pack::{StepPanel, interleave_rows, transpose_square};
-use super::plan::{PANELS_OF_TASK, ROWS_IN_CACHE, RowTiles, STEPS, Task, Tasks};
+use super::kernel::{Accumulate, Kernels, ROWS_MAX, Tile, WIDTH, Words};
+use super::pack::{Input, Interleave};
+use super::panels::{PanelBlock, Panels};
+use super::plan::{PANELS_OF_TASK, ROWS_IN_CACHE, RowTiles, STEPS, STEPS_IN_PLACE, Task, Tasks, blocks, even_block};
 use crate::CpuBackend;
-use crate::buffer::Weight;
-use crate::level::Level;
-use crate::pool::{DisjointMut, Pool, run_ranges};
-use crate::scratch::Scratch;
+use crate::bfloat16::from_f32;
+use crate::level::{Level, dispatch};
+use crate::pool::{DisjointMut, run_ranges};
+use crate::scratch::{OnStack, Scratch};
 use gradus_ops::Result;
-use std::mem::MaybeUninit;
+use half::bf16;
 use std::ops::Range;
 use std::sync::PoisonError;
 
-/// Inputs of fewer rows are read where they lie: packing them would cost more than it saves.
-const ROWS_WORTH_PACKING: usize = 16;
 /// Packed inputs at once: what the last-level cache holds beside the weights that stream through it.
-const PACKED_ELEMENTS_MAX: usize = 2 << 20;
+const PACKED_WORDS_MAX: usize = 2 << 20;
+/// Inputs that one thread packs faster than it wakes another.
+const PACKED_WORDS_OF_TASK: usize = 32 * 1024;
+/// Panels that a task makes for itself at once.
+const MADE_WORDS: usize = PANELS_OF_TASK * STEPS * WIDTH;
+/// Sums of one group of row tiles that are finished beside the output.
+const SUMS: usize = (ROWS_IN_CACHE + ROWS_MAX) * PANELS_OF_TASK * WIDTH;
 
-/// The 16-column panels that the inputs are multiplied with.
-#[derive(Clone, Copy)]
-pub(super) enum Panels<'a> {
-    /// Rows of the weight are the outputs: panels as they are stored.
-    Stored(&'a Weight),
-    /// Columns of the weight are the outputs: panels are transposed inside each task, a few steps at a time.
-    Transposed(&'a Weight),
+/// Row-major outputs of a product, in either dtype of activations.
+pub(super) enum Output<'a> {
+    F32(DisjointMut<'a, f32>),
+    Bf16(DisjointMut<'a, bf16>),
 }
 
-/// out[rows, columns] = input[rows, steps] · panels (+ bias).
+/// out[rows, columns] = input[rows, depth] · panels (+ bias).
 pub(super) struct Product<'a> {
-    pub input: &'a [f32],
+    pub input: Input<'a>,
     pub rows: usize,
-    pub steps: usize,
+    /// Elements of the reduction.
+    pub depth: usize,
     pub columns: usize,
     pub panels: Panels<'a>,
     /// One value a column, padded to whole panels.
     pub bias: Option<&'a [f32]>,
+    pub out: Output<'a>,
 }
 
-/// One block of the reduction, as the tasks see it.
+/// Some rows and one block of the reduction, as the tasks see them.
 struct Pass<'a> {
     kernels: Kernels,
+    words: Words,
     tasks: Tasks,
+    /// The first of the rows.
+    first: usize,
     /// Steps of the whole reduction that this pass adds.
     steps: Range<usize>,
-    /// Inputs of those steps as `[tile][step][row]`, where they were worth packing.
-    packed: Option<&'a [f32]>,
-    out: &'a DisjointMut<'a, f32>,
+    /// Inputs of those steps as `[tile][step][row]`.
+    packed: &'a [u32],
+}
+
+/// Where a task's sums go: the output itself, or an array beside it that holds one group of tiles.
+#[derive(Clone, Copy)]
+struct Sums {
+    /// The sum of the task's first panel and of the rows' first one.
+    first: *mut f32,
+    row: usize,
 }
 
 impl Product<'_> {
-    pub(super) fn run(&self, backend: &CpuBackend, out: &mut [f32]) -> Result<()> {
-        let (level, kernels) = (backend.level, Kernels::of(backend.level));
-        let tiles = RowTiles::new(self.rows, kernels.rows_max);
-        let panels = self.columns.div_ceil(WIDTH);
-        let multiple = panels_at_once(tiles.rows(0));
-        let tasks = Tasks::new(tiles, panels, self.steps, multiple, backend.pool.threads());
+    pub(super) fn run(&self, backend: &CpuBackend) -> Result<()> {
+        let kernels = Kernels::of(backend.level);
+        let words = self.panels.words(&kernels);
+        let steps = words.steps(self.depth);
         let mut scratch = backend.scratch.lock().unwrap_or_else(PoisonError::into_inner);
-        let pack = self.rows >= ROWS_WORTH_PACKING;
-        let block = if pack { (PACKED_ELEMENTS_MAX / self.rows).next_multiple_of(STEPS) } else { self.steps };
-        let out = DisjointMut::new(out);
-        for steps in blocks(&(0..self.steps), block) {
-            let packed = if pack { Some(self.pack(level, &backend.pool, tiles, &steps, &mut scratch)?) } else { None };
-            let pass = Pass { kernels, tasks, steps, packed, out: &out };
-            backend.pool.run(tasks.count(), &|index| self.compute(&pass, &tasks.task(index)));
+        // f32 sums wait in the output for the next block of steps. bf16 outputs cannot hold them, so rows are cut instead.
+        let (rows_at_once, steps_at_once) = match self.out {
+            Output::F32(_) => (self.rows, (PACKED_WORDS_MAX / self.rows.max(1)).next_multiple_of(STEPS)),
+            Output::Bf16(_) => ((PACKED_WORDS_MAX / steps.max(1)).max(ROWS_IN_CACHE), steps),
+        };
+        for first in (0..self.rows).step_by(rows_at_once.max(1)) {
+            let rows = rows_at_once.min(self.rows - first);
+            let tiles = RowTiles::new(rows, kernels.rows_max);
+            let tasks = self.tasks(&kernels, tiles, steps, backend.pool.threads());
+            for steps in blocks(&(0..steps), steps_at_once) {
+                let packed = self.pack(backend, &kernels, words, first, tiles, &steps, &mut scratch)?;
+                let pass = Pass { kernels, words, tasks, first, steps, packed };
+                backend.pool.run(tasks.count(), &|index| self.compute(backend.level, &pass, &tasks.task(index)));
+            }
         }
         Ok(())
     }
 
+    fn tasks(&self, kernels: &Kernels, tiles: RowTiles, steps: usize, threads: usize) -> Tasks {
+        let panels = self.columns.div_ceil(WIDTH);
+        Tasks::new(tiles, panels, steps, (kernels.panels_at_once)(tiles.rows(0)), threads)
+    }
+
+    #[allow(clippy::too_many_arguments)]
     fn pack<'s>(
         &self,
-        level: Level,
-        pool: &Pool,
+        backend: &CpuBackend,
+        kernels: &Kernels,
+        words: Words,
+        first: usize,
         tiles: RowTiles,
         steps: &Range<usize>,
         scratch: &'s mut Scratch,
-    ) -> Result<&'s [f32]> {
-        let packed = scratch.take(self.rows * steps.len())?;
+    ) -> Result<&'s [u32]> {
+        let packed = scratch.take::<u32>(tiles.start(tiles.count) * steps.len())?;
         let parts = DisjointMut::new(packed);
-        let tiles_of_task = (32 * 1024 / (steps.len() * tiles.rows(0)).max(1)).max(1);
-        run_ranges(pool, tiles.count, tiles_of_task, &|from, to| {
+        let tiles_of_task = (PACKED_WORDS_OF_TASK / (steps.len() * tiles.rows(0)).max(1)).max(1);
+        run_ranges(&backend.pool, tiles.count, tiles_of_task, &|from, to| {
             for tile in from..to {
                 let (start, rows) = (tiles.start(tile), tiles.rows(tile));
                 // SAFETY: tiles are disjoint rows, so their packed parts are disjoint.
                 let part = unsafe { parts.range(start * steps.len(), rows * steps.len()) };
-                interleave_rows(level, &self.input[start * self.steps + steps.start..], self.steps, rows, part);
+                let part_of =
+                    Interleave { words, columns: self.depth, first: first + start, rows, steps: steps.clone() };
+                part_of.pack(kernels, backend.level, self.input, part);
             }
         });
         Ok(packed)
     }
 
     /// One task: all steps of the pass, a block of them at a time, so that panels and inputs are met again in the caches.
-    fn compute(&self, pass: &Pass, task: &Task) {
-        match self.panels {
-            Panels::Stored(weight) => {
-                // The few rows of one tile stay in the cache anyway, and a panel is then read in one go.
-                let whole = pass.packed.is_none() && pass.tasks.tiles.count == 1;
-                let block = if whole { pass.steps.len() } else { STEPS };
-                for steps in blocks(&pass.steps, block) {
-                    let first = weight.packed()[weight.index(task.panels.start * WIDTH, steps.start)..].as_ptr();
-                    self.block(pass, &steps, task, PanelBlock { first, stride: weight.cols() * WIDTH });
+    fn compute(&self, level: Level, pass: &Pass, task: &Task) {
+        let panels = task.panels.len();
+        let (steps_at_once, made) = self.steps_at_once(pass, panels);
+        let mut room = OnStack::<u32, MADE_WORDS>::new();
+        let made = room.take_zeros(made);
+        let mut panels_of =
+            |steps: &Range<usize>| match self.panels.in_place(pass.words, task.panels.start, steps.start) {
+                Some(block) => block,
+                None => self.panels.make(
+                    &pass.kernels,
+                    level,
+                    pass.words,
+                    steps,
+                    task.panels.clone(),
+                    made,
+                    steps_at_once * WIDTH,
+                ),
+            };
+        if let Output::F32(out) = &self.out
+            && task.panels.end * WIDTH <= self.columns
+        {
+            let first = out.as_mut_ptr().wrapping_add(pass.first * self.columns + task.panels.start * WIDTH);
+            for steps in blocks(&pass.steps, steps_at_once) {
+                let block = panels_of(&steps);
+                for tiles in groups(pass, task) {
+                    self.block(pass, &steps, task, tiles, block, Sums { first, row: self.columns });
                 }
             }
-            Panels::Transposed(weight) => {
-                // On the stack, so that no task allocates; only the panels that the task has are ever touched.
-                #[allow(clippy::large_stack_arrays)]
-                let mut panels = [const { MaybeUninit::<Transposed>::uninit() }; PANELS_OF_TASK];
-                for slot in &mut panels[..task.panels.len()] {
-                    slot.write(Transposed([0.0; STEPS * WIDTH]));
-                }
-                for steps in blocks(&pass.steps, STEPS) {
-                    // Row by row over all panels, because those lie side by side in memory.
-                    for row in steps.clone().step_by(WIDTH) {
-                        for (panel, slot) in task.panels.clone().zip(&mut panels) {
-                            // SAFETY: as many slots as the task has panels were written above.
-                            let transposed = unsafe { slot.assume_init_mut() };
-                            let square = &mut transposed.0.as_chunks_mut().0[(row - steps.start) / WIDTH];
-                            transpose_square(&pass.kernels, weight, row, panel, square);
-                        }
-                    }
-                    let first = panels.as_ptr().cast();
-                    self.block(pass, &steps, task, PanelBlock { first, stride: STEPS * WIDTH });
-                }
+            return;
+        }
+        let mut room = OnStack::<f32, SUMS>::new();
+        for tiles in groups(pass, task) {
+            let (from, to) = (pass.tasks.tiles.start(tiles.start), pass.tasks.tiles.start(tiles.end));
+            let width = panels * WIDTH;
+            let sums = room.take_zeros((to - from) * width);
+            let rows = pass.first + from..pass.first + to;
+            if pass.steps.start > 0 {
+                self.load(task, rows.clone(), sums);
             }
+            let first = sums.as_mut_ptr().wrapping_sub(from * width);
+            for steps in blocks(&pass.steps, steps_at_once) {
+                let block = panels_of(&steps);
+                self.block(pass, &steps, task, tiles.clone(), block, Sums { first, row: width });
+            }
+            self.store(level, task, rows, sums);
         }
     }
 
-    /// One block of steps of one task.
-    fn block(&self, pass: &Pass, steps: &Range<usize>, task: &Task, block: PanelBlock) {
-        let tiles_in_cache = ROWS_IN_CACHE.div_ceil(pass.kernels.rows_max);
-        let full = task.panels.end.min(self.columns / WIDTH);
-        for from in task.tiles.clone().step_by(tiles_in_cache) {
-            let tiles = from..(from + tiles_in_cache).min(task.tiles.end);
-            let at_once = panels_at_once(pass.tasks.tiles.rows(from));
-            let mut panel = task.panels.start;
-            while panel < task.panels.end {
-                let panels = if panel + at_once <= full { at_once } else { 1 };
-                for index in tiles.clone() {
-                    let rows = pass.tasks.tiles.rows(index);
-                    let tile = self.tile(pass, steps, index, panel, block.panel(panel - task.panels.start));
-                    if panel < full {
-                        // SAFETY: the tile lies inside the input, the panels and this task's own part of the output.
-                        unsafe { (pass.kernels.tile)(rows, panels, &tile) };
-                    } else {
-                        self.last_panel(pass, rows, &tile);
-                    }
-                }
-                panel += panels;
-            }
+    /// Steps of one block, and the words that its panels take if they have to be made.
+    fn steps_at_once(&self, pass: &Pass, panels: usize) -> (usize, usize) {
+        if self.panels.in_place(pass.words, 0, 0).is_none() {
+            let steps = (MADE_WORDS / (panels * WIDTH)).min(even_block(pass.steps.len(), STEPS)) / WIDTH * WIDTH;
+            return (steps, steps * panels * WIDTH);
         }
+        // The few rows of one tile stay in the cache anyway, and a panel is then read in one go.
+        let whole = pass.tasks.tiles.count == 1;
+        (if whole { pass.steps.len() } else { even_block(pass.steps.len(), STEPS_IN_PLACE) }, 0)
     }
 
-    fn tile(&self, pass: &Pass, steps: &Range<usize>, index: usize, panel: usize, b: (*const f32, usize)) -> Tile {
-        let (start, rows) = (pass.tasks.tiles.start(index), pass.tasks.tiles.rows(index));
-        let (a, a_row, a_step) = match pass.packed {
-            Some(packed) => {
+    /// One block of steps of one group of tiles.
+    fn block(
+        &self,
+        pass: &Pass,
+        steps: &Range<usize>,
+        task: &Task,
+        tiles: Range<usize>,
+        block: PanelBlock,
+        sums: Sums,
+    ) {
+        let compute = pass.kernels.compute(pass.words);
+        let at_once = (pass.kernels.panels_at_once)(pass.tasks.tiles.rows(tiles.start));
+        let whole = pass.words.steps(self.depth);
+        let bias = self.bias.filter(|_| steps.end == whole);
+        let accumulate = if steps.start == 0 { Accumulate::Begin } else { Accumulate::Continue };
+        let mut panel = 0;
+        while panel < task.panels.len() {
+            let panels = if panel + at_once <= task.panels.len() { at_once } else { 1 };
+            for index in tiles.clone() {
+                let (start, rows) = (pass.tasks.tiles.start(index), pass.tasks.tiles.rows(index));
                 let offset = start * pass.steps.len() + (steps.start - pass.steps.start) * rows;
-                (packed[offset..].as_ptr(), 1, rows)
+                let out = |row: usize| sums.first.wrapping_add(row * sums.row + panel * WIDTH);
+                let tile = Tile {
+                    a: pass.packed[offset..].as_ptr(),
+                    b: block.panel(panel),
+                    b_panel: block.stride,
+                    steps: steps.len(),
+                    out: out(start),
+                    out_row: sums.row,
+                    out_panel: WIDTH,
+                    next_out: out(start + rows),
+                    accumulate,
+                    bias: bias.map_or(std::ptr::null(), |bias| bias[(task.panels.start + panel) * WIDTH..].as_ptr()),
+                };
+                // SAFETY: the tile lies inside the packed inputs, the panels and this task's own sums.
+                unsafe { compute(rows, panels, &tile) };
             }
-            None => (self.input[start * self.steps + steps.start..].as_ptr(), self.steps, 1),
-        };
-        let bias = self.bias.filter(|_| steps.end == self.steps);
-        let out = |tile: usize| {
-            pass.out.as_mut_ptr().wrapping_add(pass.tasks.tiles.start(tile) * self.columns + panel * WIDTH)
-        };
-        Tile {
-            a,
-            a_row,
-            a_step,
-            b: b.0,
-            b_panel: b.1,
-            steps: steps.len(),
-            out: out(index),
-            next_out: out(index + 1),
-            out_row: self.columns,
-            accumulate: if steps.start == 0 { Accumulate::Begin } else { Accumulate::Continue },
-            bias: bias.map_or(std::ptr::null(), |bias| bias[panel * WIDTH..].as_ptr()),
+            panel += panels;
         }
     }
 
-    /// The last panel of an output whose width is no multiple of 16: computed whole beside it, then copied as far as it
-    /// goes.
-    fn last_panel(&self, pass: &Pass, rows: usize, tile: &Tile) {
-        let columns = self.columns % WIDTH;
-        let mut whole = [[0.0_f32; WIDTH]; ROWS_MAX];
-        for (row, values) in whole.iter_mut().enumerate().take(rows) {
-            // SAFETY: the columns of this row that exist; they belong to this task alone.
-            let out = unsafe { std::slice::from_raw_parts_mut(tile.out.wrapping_add(row * tile.out_row), columns) };
-            values[..columns].copy_from_slice(out);
+    /// Sums that an earlier pass left in the output.
+    fn load(&self, task: &Task, rows: Range<usize>, sums: &mut [f32]) {
+        let Output::F32(out) = &self.out else { return };
+        let columns = self.columns_of(task);
+        for (row, sums) in rows.zip(sums.chunks_exact_mut(task.panels.len() * WIDTH)) {
+            // SAFETY: these rows and columns belong to this task alone.
+            let out = unsafe { out.range(row * self.columns + columns.start, columns.len()) };
+            sums[..columns.len()].copy_from_slice(out);
         }
-        let beside = Tile { out: whole.as_mut_ptr().cast(), out_row: WIDTH, ..*tile };
-        // SAFETY: input and panel as for any other tile (panels are padded); the output is the array above.
-        unsafe { (pass.kernels.tile)(rows, 1, &beside) };
-        for (row, values) in whole.iter().enumerate().take(rows) {
-            // SAFETY: as above.
-            let out = unsafe { std::slice::from_raw_parts_mut(tile.out.wrapping_add(row * tile.out_row), columns) };
-            out.copy_from_slice(&values[..columns]);
+    }
+
+    fn store(&self, level: Level, task: &Task, rows: Range<usize>, sums: &[f32]) {
+        let columns = self.columns_of(task);
+        for (row, sums) in rows.zip(sums.chunks_exact(task.panels.len() * WIDTH)) {
+            let start = row * self.columns + columns.start;
+            // SAFETY: these rows and columns belong to this task alone.
+            match &self.out {
+                Output::F32(out) => unsafe { out.range(start, columns.len()) }.copy_from_slice(&sums[..columns.len()]),
+                Output::Bf16(out) => round(level, sums, unsafe { out.range(start, columns.len()) }),
+            }
         }
+    }
+
+    /// The task's columns that exist.
+    fn columns_of(&self, task: &Task) -> Range<usize> {
+        task.panels.start * WIDTH..(task.panels.end * WIDTH).min(self.columns)
     }
 }
 
-/// A task's panels for one block of steps.
-#[derive(Clone, Copy)]
-struct PanelBlock {
-    first: *const f32,
-    stride: usize,
+/// The task's tiles in groups whose inputs of one block of steps stay in a second-level cache.
+fn groups(pass: &Pass, task: &Task) -> impl Iterator<Item = Range<usize>> + use<> {
+    blocks(&task.tiles, ROWS_IN_CACHE.div_ceil(pass.kernels.rows_max))
 }
 
-impl PanelBlock {
-    /// Address of a panel, counted from the task's first, and the distance to the next one.
-    fn panel(self, index: usize) -> (*const f32, usize) {
-        (self.first.wrapping_add(index * self.stride), self.stride)
+dispatch! {
+    fn round(sums: &[f32], out: &mut [bf16]) = round_body;
+}
+
+#[inline(always)]
+fn round_body(sums: &[f32], out: &mut [bf16]) {
+    for (out, sum) in out.iter_mut().zip(sums) {
+        *out = from_f32(*sum);
     }
-}
-
-#[repr(align(64))]
-struct Transposed(StepPanel);
-
-/// `range` in blocks of `size`; one empty block where it is empty.
-fn blocks(range: &Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> + use<> {
-    let (start, end, size) = (range.start, range.end, size.max(1));
-    (start..end.max(start + 1)).step_by(size).map(move |from| from..(from + size).min(end))
 }

@@ -1,0 +1,193 @@
+//! The micro-kernels for AVX-512, in f32 and, where the level has the instruction, in pairs of bf16: 7…14 × 32 and 1…6 × 64.
+//!
+//! 14 × 32 keeps 28 accumulators of 16 lanes, two panel vectors and one broadcast in the 32 registers.
+
+use super::kernel::{Accumulate, Kernels, ROWS_MAX, Square, Tile, WIDTH};
+use std::arch::x86_64::{
+    __m512, __m512bh, __m512i, _MM_HINT_T0, _mm_prefetch, _mm512_add_ps, _mm512_castps_si512, _mm512_dpbf16_ps,
+    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512,
+    _mm512_shuffle_i32x4, _mm512_storeu_ps, _mm512_storeu_si512, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64,
+    _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
+};
+
+pub(super) const KERNELS: Kernels =
+    Kernels { rows_max: ROWS_MAX, panels_at_once, floats: floats::tile, pairs: None, transpose };
+pub(super) const KERNELS_OF_PAIRS: Kernels = Kernels { pairs: Some(pairs::tile), ..KERNELS };
+
+/// How far ahead of their use weights are asked for: with few rows they come from memory, and each is used once.
+const PREFETCH_STEPS: usize = 32;
+
+const fn panels_at_once(rows: usize) -> usize {
+    if rows < 7 { 4 } else { 2 }
+}
+
+/// The kernels of one kind of words: `$multiply_add(sums, x, weights)` is one step of 16 chains.
+macro_rules! micro_kernels {
+    ($name:ident, $features:literal, $multiply_add:path) => {
+        mod $name {
+            use super::*;
+
+            /// See `Kernels::floats` and `Kernels::pairs`.
+            pub(super) unsafe fn tile(rows: usize, panels: usize, tile: &Tile) {
+                // SAFETY: the caller has checked that the machine has the level and that the tile is valid.
+                unsafe {
+                    match (rows, panels) {
+                        (1, 1) => kernel::<1, 1>(tile),
+                        (2, 1) => kernel::<2, 1>(tile),
+                        (3, 1) => kernel::<3, 1>(tile),
+                        (4, 1) => kernel::<4, 1>(tile),
+                        (5, 1) => kernel::<5, 1>(tile),
+                        (6, 1) => kernel::<6, 1>(tile),
+                        (7, 1) => kernel::<7, 1>(tile),
+                        (8, 1) => kernel::<8, 1>(tile),
+                        (9, 1) => kernel::<9, 1>(tile),
+                        (10, 1) => kernel::<10, 1>(tile),
+                        (11, 1) => kernel::<11, 1>(tile),
+                        (12, 1) => kernel::<12, 1>(tile),
+                        (13, 1) => kernel::<13, 1>(tile),
+                        (14, 1) => kernel::<14, 1>(tile),
+                        (1, 4) => kernel::<1, 4>(tile),
+                        (2, 4) => kernel::<2, 4>(tile),
+                        (3, 4) => kernel::<3, 4>(tile),
+                        (4, 4) => kernel::<4, 4>(tile),
+                        (5, 4) => kernel::<5, 4>(tile),
+                        (6, 4) => kernel::<6, 4>(tile),
+                        (7, 2) => kernel::<7, 2>(tile),
+                        (8, 2) => kernel::<8, 2>(tile),
+                        (9, 2) => kernel::<9, 2>(tile),
+                        (10, 2) => kernel::<10, 2>(tile),
+                        (11, 2) => kernel::<11, 2>(tile),
+                        (12, 2) => kernel::<12, 2>(tile),
+                        (13, 2) => kernel::<13, 2>(tile),
+                        (14, 2) => kernel::<14, 2>(tile),
+                        _ => unreachable!("no micro-kernel of {rows} rows and {panels} panels"),
+                    }
+                }
+            }
+
+            #[target_feature(enable = $features)]
+            unsafe fn kernel<const ROWS: usize, const PANELS: usize>(tile: &Tile) {
+                let mut sums = [[_mm512_setzero_ps(); PANELS]; ROWS];
+                // SAFETY: rows, panels and steps lie inside the tile, whose addresses the caller vouches for; a
+                // prefetch may name any address.
+                unsafe {
+                    if tile.accumulate == Accumulate::Continue {
+                        for row in 0..ROWS {
+                            for panel in 0..PANELS {
+                                let out = tile.out.add(row * tile.out_row + panel * tile.out_panel);
+                                sums[row][panel] = _mm512_loadu_ps(out);
+                            }
+                        }
+                    }
+                    prefetch_rows::<ROWS, PANELS>(tile);
+                    let (mut a, mut b) = (tile.a.cast::<f32>(), tile.b.cast::<f32>());
+                    for _ in 0..tile.steps {
+                        let mut weights = [_mm512_setzero_ps(); PANELS];
+                        for panel in 0..PANELS {
+                            let b = b.add(panel * tile.b_panel);
+                            weights[panel] = _mm512_loadu_ps(b);
+                            _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(PREFETCH_STEPS * WIDTH).cast());
+                        }
+                        for row in 0..ROWS {
+                            let x = _mm512_set1_ps(*a.add(row));
+                            for panel in 0..PANELS {
+                                sums[row][panel] = $multiply_add(sums[row][panel], x, weights[panel]);
+                            }
+                        }
+                        a = a.wrapping_add(ROWS);
+                        b = b.wrapping_add(WIDTH);
+                    }
+                    for row in 0..ROWS {
+                        for panel in 0..PANELS {
+                            let out = tile.out.add(row * tile.out_row + panel * tile.out_panel);
+                            let mut sum = sums[row][panel];
+                            if !tile.bias.is_null() {
+                                sum = _mm512_add_ps(sum, _mm512_loadu_ps(tile.bias.add(panel * WIDTH)));
+                            }
+                            if tile.accumulate == Accumulate::AddPartial {
+                                sum = _mm512_add_ps(_mm512_loadu_ps(out), sum);
+                            }
+                            _mm512_storeu_ps(out, sum);
+                        }
+                    }
+                }
+            }
+        }
+    };
+}
+
+micro_kernels!(floats, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", super::one);
+micro_kernels!(pairs, "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma", super::two);
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn one(sums: __m512, x: __m512, weights: __m512) -> __m512 {
+    _mm512_fmadd_ps(x, weights, sums)
+}
+
+/// sums + odd · odd, then + even · even.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn two(sums: __m512, x: __m512, weights: __m512) -> __m512 {
+    // SAFETY: 64 bytes of one register either way.
+    let pairs = |words: __m512| unsafe { std::mem::transmute::<__m512i, __m512bh>(_mm512_castps_si512(words)) };
+    _mm512_dpbf16_ps(sums, pairs(x), pairs(weights))
+}
+
+/// Asks for the output rows of the next micro-tile: their lines lie far apart, where the hardware does not look ahead.
+#[inline(always)]
+unsafe fn prefetch_rows<const ROWS: usize, const PANELS: usize>(tile: &Tile) {
+    for row in 0..ROWS {
+        for panel in 0..PANELS {
+            let out = tile.next_out.wrapping_add(row * tile.out_row + panel * tile.out_panel);
+            // SAFETY: a prefetch may name any address.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(out.cast()) };
+        }
+    }
+}
+
+/// See `Kernels::transpose`.
+#[target_feature(enable = "avx512f")]
+unsafe fn transpose(src: &Square, dst: &mut Square) {
+    let mut rows = [_mm512_setzero_si512(); WIDTH];
+    for (row, values) in rows.iter_mut().zip(src.as_chunks::<WIDTH>().0) {
+        // SAFETY: sixteen words of the source.
+        *row = unsafe { _mm512_loadu_si512(values.as_ptr().cast()) };
+    }
+    for (column, values) in transpose_16(rows).into_iter().zip(dst.as_chunks_mut::<WIDTH>().0) {
+        // SAFETY: sixteen words of the destination.
+        unsafe { _mm512_storeu_si512(values.as_mut_ptr().cast(), column) };
+    }
+}
+
+/// Pairs of rows interleaved, then quadruples: each 128-bit quarter then holds four elements of one column; then quarters.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn transpose_16(r: [__m512i; WIDTH]) -> [__m512i; WIDTH] {
+    let mut fours = r;
+    for i in (0..WIDTH).step_by(4) {
+        let (a, b) = (_mm512_unpacklo_epi32(r[i], r[i + 1]), _mm512_unpackhi_epi32(r[i], r[i + 1]));
+        let (c, d) = (_mm512_unpacklo_epi32(r[i + 2], r[i + 3]), _mm512_unpackhi_epi32(r[i + 2], r[i + 3]));
+        fours[i] = _mm512_unpacklo_epi64(a, c);
+        fours[i + 1] = _mm512_unpackhi_epi64(a, c);
+        fours[i + 2] = _mm512_unpacklo_epi64(b, d);
+        fours[i + 3] = _mm512_unpackhi_epi64(b, d);
+    }
+    // fours[4 g + c] holds in quarter q column 4 q + c of rows 4 g to 4 g + 3.
+    let mut columns = fours;
+    for c in 0..4 {
+        let low = [
+            _mm512_shuffle_i32x4::<0x44>(fours[c], fours[4 + c]),
+            _mm512_shuffle_i32x4::<0xee>(fours[c], fours[4 + c]),
+        ];
+        let high = [
+            _mm512_shuffle_i32x4::<0x44>(fours[8 + c], fours[12 + c]),
+            _mm512_shuffle_i32x4::<0xee>(fours[8 + c], fours[12 + c]),
+        ];
+        columns[c] = _mm512_shuffle_i32x4::<0x88>(low[0], high[0]);
+        columns[4 + c] = _mm512_shuffle_i32x4::<0xdd>(low[0], high[0]);
+        columns[8 + c] = _mm512_shuffle_i32x4::<0x88>(low[1], high[1]);
+        columns[12 + c] = _mm512_shuffle_i32x4::<0xdd>(low[1], high[1]);
+    }
+    columns
+}
