@@ -2,9 +2,10 @@
 
 use crate::fault::PlantedFault;
 use crate::plan::StepPlan;
-use crate::sequence::{Finish, SequenceRequest};
-use crate::{EngineOptions, Error, Request, Result, Scheduler, inverse_temperature};
-use gradus_model::{KvCache, Model, ModelConfig, PagedWorkspace, SampleRow, Sampled};
+use crate::sampling::Sampler;
+use crate::sequence::{Finish, Progress, SequenceRequest};
+use crate::{EngineOptions, Error, Request, Result, Scheduler};
+use gradus_model::{KvCache, LogitAdjustment, Model, ModelConfig, PagedWorkspace, SampleRow, Sampled};
 use gradus_ops::Backend;
 use std::collections::HashMap;
 
@@ -14,7 +15,8 @@ pub struct TokenEvent {
     /// Of the request.
     pub id: u64,
     pub token: u32,
-    /// log softmax(logits / T) of the token, T = 1 where greedy: the same bits as [`Model::score_rows`].
+    /// log softmax(logits / T) of the token, T = 1 where greedy: the same bits as [`Model::score_rows`], whatever limits and penalties it
+    /// was drawn with.
     pub logprob: f32,
     /// Entropy of the same distribution, in nats.
     pub entropy: f32,
@@ -24,26 +26,31 @@ pub struct TokenEvent {
     pub finish: Option<Finish>,
 }
 
-/// How the tokens of one request are drawn.
-#[derive(Clone, Copy)]
-struct Sampling {
-    inv_t: f32,
-    greedy: bool,
-    key: u64,
-    stream: u64,
-}
-
 /// Many requests over one model and one KV cache. Holds no weights: each step is given them.
 pub struct Engine<B: Backend> {
     scheduler: Scheduler,
     cache: KvCache<B>,
     workspace: PagedWorkspace<B>,
-    sampling: HashMap<u64, Sampling>,
+    samplers: HashMap<u64, Sampler>,
     vocab_size: usize,
     positions_max: usize,
     /// Version of the weights that the cache was computed with.
     version: u64,
     fault: Option<PlantedFault>,
+    /// Memory of a step, used again by the next one.
+    plan: StepPlan,
+    draws: Draws,
+    events: Vec<TokenEvent>,
+}
+
+/// What a step tells the sampler, and the tokens that come back.
+#[derive(Default)]
+struct Draws {
+    rows: Vec<SampleRow>,
+    /// Of row after row; `ends` says where each row's part ends.
+    adjustments: Vec<LogitAdjustment>,
+    ends: Vec<usize>,
+    tokens: Vec<u32>,
 }
 
 impl<B: Backend> Engine<B> {
@@ -55,21 +62,21 @@ impl<B: Backend> Engine<B> {
             scheduler,
             cache: KvCache::new(model, options.pages)?,
             workspace: PagedWorkspace::new(),
-            sampling: HashMap::new(),
+            samplers: HashMap::new(),
             vocab_size,
             positions_max: max_position_embeddings,
             version: model.version,
             fault: None,
+            plan: StepPlan::default(),
+            draws: Draws::default(),
+            events: Vec::new(),
         })
     }
 
     /// Queues a request; refuses what the model or the pages can never hold.
     pub fn submit(&mut self, request: Request) -> Result<()> {
-        let Request { id, prompt, max_tokens, temperature, key, stream, stop_tokens, group } = request;
-        let inv_t = inverse_temperature(temperature);
-        if temperature < 0.0 || !temperature.is_finite() || !inv_t.is_normal() {
-            return Err(Error::Temperature { id, temperature });
-        }
+        let sampler = Sampler::new(&request, self.vocab_size)?;
+        let Request { id, prompt, max_tokens, stop_tokens, group, .. } = request;
         if let Some((index, &token)) = prompt.iter().enumerate().find(|(_, token)| **token as usize >= self.vocab_size)
         {
             return Err(Error::UnknownToken { id, index, token, vocab_size: self.vocab_size });
@@ -78,32 +85,33 @@ impl<B: Backend> Engine<B> {
             return Err(Error::TooLong { id, prompt: prompt.len(), max_tokens, limit: self.positions_max });
         }
         self.scheduler.submit(SequenceRequest { id, prompt, max_tokens, stop_tokens, group })?;
-        self.sampling.insert(id, Sampling { inv_t, greedy: temperature == 0.0, key, stream });
+        self.samplers.insert(id, sampler);
         Ok(())
     }
 
     /// Ends a request at once, without an event, and frees its pages. `None` when it is unknown or has ended.
     pub fn cancel(&mut self, id: u64) -> Option<Finish> {
-        self.sampling.remove(&id);
+        self.samplers.remove(&id);
         self.scheduler.cancel(id)
     }
 
     /// Runs one step: one forward, then one token for each sequence whose tokens are all computed. Nothing when idle.
     ///
     /// After an error the requests are still there, and their keys are computed anew.
-    pub fn step(&mut self, model: &Model<B>) -> Result<Vec<TokenEvent>> {
+    pub fn step(&mut self, model: &Model<B>) -> Result<&[TokenEvent]> {
         if model.version != self.version {
             self.on_weights_changed();
             self.version = model.version;
         }
-        let Some(plan) = self.scheduler.plan() else { return Ok(Vec::new()) };
-        match self.run(model, &plan) {
-            Ok(sampled) => Ok(self.commit(&plan, &sampled)),
-            Err(error) => {
-                self.scheduler.drop_cached();
-                Err(error)
-            }
+        self.events.clear();
+        let mut plan = std::mem::take(&mut self.plan);
+        let ran = if self.scheduler.plan(&mut plan) { self.run(model, &plan) } else { Ok(()) };
+        self.plan = plan;
+        if let Err(error) = ran {
+            self.scheduler.drop_cached();
+            return Err(error);
         }
+        Ok(&self.events)
     }
 
     pub fn is_idle(&self) -> bool {
@@ -131,46 +139,37 @@ impl<B: Backend> Engine<B> {
         self.fault = fault;
     }
 
-    fn run(&mut self, model: &Model<B>, plan: &StepPlan) -> Result<Vec<Sampled>> {
+    /// Carries out a plan; `events` tells what came of it.
+    fn run(&mut self, model: &Model<B>, plan: &StepPlan) -> Result<()> {
         for &(from, to) in &plan.copies {
             self.cache.copy_page(&model.backend, from as usize, to as usize)?;
         }
         model.forward_paged(&plan.inputs, &mut self.cache, &mut self.workspace)?;
-        let rows: Vec<SampleRow> = plan
-            .samples
-            .iter()
-            .map(|slot| {
-                let Sampling { inv_t, greedy, key, stream } = self.sampling[&slot.id];
-                let inv_t = self.fault.map_or(inv_t, |fault| fault.inverse_temperature(inv_t));
-                SampleRow {
-                    inv_t,
-                    greedy,
-                    key,
-                    stream,
-                    position: slot.position,
-                    limits: gradus_model::SampleLimits::NONE,
-                }
-            })
-            .collect();
-        Ok(model.sample_rows(&mut self.workspace, &rows, &[], &[])?.to_vec())
-    }
-
-    fn commit(&mut self, plan: &StepPlan, sampled: &[Sampled]) -> Vec<TokenEvent> {
-        let tokens: Vec<u32> = sampled.iter().map(|sampled| sampled.id).collect();
-        let progress = self.scheduler.commit(plan, &tokens);
-        let event = |(progress, sampled): (crate::Progress, &Sampled)| {
-            if progress.finish.is_some() {
-                self.sampling.remove(&progress.id);
+        let Draws { rows, adjustments, ends, tokens } = &mut self.draws;
+        rows.clear();
+        adjustments.clear();
+        ends.clear();
+        for slot in &plan.samples {
+            let sampler = &self.samplers[&slot.id];
+            let row = sampler.row(slot.position);
+            let inv_t = self.fault.map_or(row.inv_t, |fault| fault.inverse_temperature(row.inv_t));
+            rows.push(SampleRow { inv_t, ..row });
+            adjustments.extend_from_slice(sampler.adjustments());
+            ends.push(adjustments.len());
+        }
+        let sampled = model.sample_rows(&mut self.workspace, rows, adjustments, ends)?;
+        tokens.clear();
+        tokens.extend(sampled.iter().map(|sampled| sampled.id));
+        for (progress, sampled) in self.scheduler.commit(plan, tokens).iter().zip(sampled) {
+            let &Progress { id, token, finish } = progress;
+            if finish.is_some() {
+                self.samplers.remove(&id);
+            } else if let Some(sampler) = self.samplers.get_mut(&id) {
+                sampler.push(token);
             }
-            TokenEvent {
-                id: progress.id,
-                token: progress.token,
-                logprob: sampled.logprob,
-                entropy: sampled.entropy,
-                entropy_raw: sampled.entropy_raw,
-                finish: progress.finish,
-            }
-        };
-        progress.into_iter().zip(sampled).map(event).collect()
+            let &Sampled { logprob, entropy, entropy_raw, .. } = sampled;
+            self.events.push(TokenEvent { id, token, logprob, entropy, entropy_raw, finish });
+        }
+        Ok(())
     }
 }

@@ -24,6 +24,12 @@ pub enum Error {
         "request {id}: temperature is {temperature}, expected 0 (greedy) or a positive number whose inverse is finite"
     )]
     Temperature { id: u64, temperature: f64 },
+    #[error("{option} is {value}, expected {expected}")]
+    Sampling { option: &'static str, value: f64, expected: &'static str },
+    #[error("logit_bias names token {token}, ids must be below vocab_size = {vocab_size}")]
+    UnknownBias { token: u32, vocab_size: usize },
+    #[error("logit_bias forbids every token; leave at least one")]
+    AllForbidden,
     #[error("request {id} is still running; give each request its own id")]
     DuplicateId { id: u64 },
     #[error("engine option {option} is 0; give at least 1")]

@@ -10,6 +10,7 @@ mod pages;
 mod plan;
 mod prefix;
 mod request;
+mod sampling;
 mod scheduler;
 mod sequence;
 #[cfg(test)]
@@ -21,5 +22,6 @@ pub use fault::PlantedFault;
 pub use pages::{PageAllocator, pages_needed};
 pub use plan::{SampleSlot, StepPlan};
 pub use request::{EngineOptions, Request, inverse_temperature};
+pub use sampling::SamplingOptions;
 pub use scheduler::Scheduler;
 pub use sequence::{Finish, Progress, SequenceRequest};

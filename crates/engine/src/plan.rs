@@ -32,21 +32,32 @@ pub(crate) struct PlannedRows {
 }
 
 impl StepPlan {
-    /// Adds the rows of one sequence; [`StepPlan::fill_page_table`] follows when all are there.
-    pub(crate) fn push(&mut self, rows: PlannedRows, sequence: &Sequence) {
+    /// Nothing planned; the memory stays.
+    pub(crate) fn clear(&mut self) {
+        let PagedInputs { tokens, positions, sequences, slots, page_table, pages_max, logit_rows } = &mut self.inputs;
+        for list in [tokens, positions, sequences, slots, page_table, logit_rows] {
+            list.clear();
+        }
+        *pages_max = 0;
+        self.copies.clear();
+        self.samples.clear();
+        self.rows.clear();
+    }
+
+    /// Adds the inputs of one of `rows`, in their order; [`StepPlan::fill_page_table`] follows when all are there.
+    pub(crate) fn push(&mut self, table_row: usize, sequence: &Sequence) {
         let inputs = &mut self.inputs;
-        let (first, end) = (sequence.cached, sequence.cached + rows.tokens);
-        let table_row = self.rows.len() as u32;
+        let tokens = self.rows[table_row].tokens;
+        let (first, end) = (sequence.cached, sequence.cached + tokens);
         inputs.tokens.extend_from_slice(&sequence.tokens[first..end]);
         inputs.positions.extend(first as u32..end as u32);
-        inputs.sequences.extend(std::iter::repeat_n(table_row, rows.tokens));
+        inputs.sequences.extend(std::iter::repeat_n(table_row as u32, tokens));
         inputs.slots.extend((first..end).map(|position| sequence.slot(position)));
         inputs.pages_max = inputs.pages_max.max(end.div_ceil(PAGE_TOKENS));
         if end == sequence.tokens.len() {
             inputs.logit_rows.push(inputs.tokens.len() as u32 - 1);
             self.samples.push(SampleSlot { id: sequence.id, position: end as u32 });
         }
-        self.rows.push(rows);
     }
 
     /// Adds one sequence's row of the page table, in the order of [`StepPlan::push`].

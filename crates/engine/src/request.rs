@@ -1,5 +1,7 @@
 //! What a caller asks the engine for.
 
+use crate::SamplingOptions;
+
 /// One response to one prompt.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
@@ -10,6 +12,7 @@ pub struct Request {
     pub max_tokens: usize,
     /// 0 takes the most probable token.
     pub temperature: f64,
+    pub sampling: SamplingOptions,
     /// Philox key: the seed.
     pub key: u64,
     /// Philox stream, from [`gradus_model::stream`].

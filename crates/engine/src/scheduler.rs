@@ -3,9 +3,12 @@
 //! A plain state machine: `submit` and `cancel` at any time between steps, then `plan`, the model's step, `commit`. Its rules:
 //! - Every sequence feeds the tokens that the cache lacks; when none is left its next token is sampled. Prefill, decode and the
 //!   recomputation after a preemption are thus one thing, and none of them changes a bit of the result.
-//! - Decode rows come first, then prompts in chunks, then sequences that wait: those with the most sampled tokens, then the earliest.
+//! - Sequences rank by their sampled tokens, most first, then by arrival: what is nearly done is done first, and the tail of a batch is short.
+//! - Decode rows come first, then prompts in chunks, then sequences that wait, both by rank.
 //! - A sequence starts when all its tokens have pages and one page is left for each running one. When a running sequence finds no page,
-//!   prompts kept only for sharing go first, then the youngest sequence gives up its pages and waits. The oldest thus always ends.
+//!   prompts kept only for sharing go first, then the running sequence of the lowest rank gives up its pages and waits. The highest keeps
+//!   its pages until it ends, so every sequence ends.
+//! - A plan and all that is behind it is memory that the next step uses again: a step in which nothing starts allocates nothing.
 
 use crate::pages::PageAllocator;
 use crate::plan::{PlannedRows, StepPlan};
@@ -15,6 +18,10 @@ use crate::{EngineOptions, Error, Result, pages_needed};
 use gradus_ops::PAGE_TOKENS;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
+
+/// Place in the order of sequences: (most sampled tokens first, arrival).
+type Rank = (Reverse<usize>, u64);
 
 /// Sequences are known by their arrival: an earlier one is the older one.
 pub struct Scheduler {
@@ -25,10 +32,13 @@ pub struct Scheduler {
     /// Arrival of each request id.
     arrivals: HashMap<u64, u64>,
     pub(crate) running: BTreeSet<u64>,
-    /// (most sampled tokens first, arrival)
-    pub(crate) waiting: BTreeSet<(Reverse<usize>, u64)>,
+    pub(crate) waiting: BTreeSet<Rank>,
     next_arrival: u64,
     preemptions: u64,
+    /// Running sequences in the order in which a step feeds them.
+    order: Vec<u64>,
+    /// What the last commit gave.
+    progress: Vec<Progress>,
 }
 
 enum Start {
@@ -60,6 +70,8 @@ impl Scheduler {
             waiting: BTreeSet::new(),
             next_arrival: 0,
             preemptions: 0,
+            order: Vec::new(),
+            progress: Vec::new(),
         })
     }
 
@@ -96,26 +108,31 @@ impl Scheduler {
         Some(Finish::Abort)
     }
 
-    /// The next step; `None` when every request has ended. Each plan must be committed, or dropped by [`Scheduler::drop_cached`].
-    pub fn plan(&mut self) -> Option<StepPlan> {
-        let mut rows = self.continue_running();
-        let copies = self.admit(&mut rows);
-        if rows.is_empty() {
+    /// Plans the next step into `plan`; false when every request has ended. Each plan must be committed, or dropped by
+    /// [`Scheduler::drop_cached`].
+    pub fn plan(&mut self, plan: &mut StepPlan) -> bool {
+        plan.clear();
+        self.continue_running(&mut plan.rows);
+        self.admit(&mut plan.rows, &mut plan.copies);
+        if plan.rows.is_empty() {
             assert!(self.is_idle(), "live requests, but nothing to run: a page is lost");
-            return None;
+            return false;
         }
-        let mut plan = StepPlan { copies, ..StepPlan::default() };
-        for planned in &rows {
-            plan.push(*planned, &self.sequences[&planned.arrival]);
+        let mut table_width = 0;
+        for row in 0..plan.rows.len() {
+            let sequence = &self.sequences[&plan.rows[row].arrival];
+            table_width = table_width.max(sequence.pages_max());
+            plan.push(row, sequence);
         }
-        for planned in &rows {
-            plan.fill_page_table(&self.sequences[&planned.arrival]);
+        plan.inputs.page_table.reserve_exact(table_width * plan.rows.len());
+        for row in 0..plan.rows.len() {
+            plan.fill_page_table(&self.sequences[&plan.rows[row].arrival]);
         }
-        Some(plan)
+        true
     }
 
     /// Takes the sampled tokens of a plan, one for each of its `samples`.
-    pub fn commit(&mut self, plan: &StepPlan, sampled: &[u32]) -> Vec<Progress> {
+    pub fn commit(&mut self, plan: &StepPlan, sampled: &[u32]) -> &[Progress] {
         assert_eq!(plan.samples.len(), sampled.len(), "a plan is committed with one token for each sample");
         for planned in &plan.rows {
             let sequence = self.sequences.get_mut(&planned.arrival).expect("nothing ends between plan and commit");
@@ -129,8 +146,12 @@ impl Scheduler {
                 self.prefixes.filled(key, planned.arrival, &sequence.pages, &mut self.pages);
             }
         }
-        let drawn = plan.samples.iter().zip(sampled);
-        drawn.map(|(slot, &token)| self.take_token(slot.id, token)).collect()
+        self.progress.clear();
+        for (slot, &token) in plan.samples.iter().zip(sampled) {
+            let progress = self.take_token(slot.id, token);
+            self.progress.push(progress);
+        }
+        &self.progress
     }
 
     /// Forgets all keys and values: those of other weights, or of a step that failed. Running sequences are computed anew.
@@ -149,21 +170,26 @@ impl Scheduler {
         self.pages.free_pages()
     }
 
-    /// Times that a running sequence gave up its pages to an older one.
+    /// Times that a running sequence gave up its pages to one of a higher rank.
     pub fn preemptions(&self) -> u64 {
         self.preemptions
     }
 
-    /// The rows of running sequences, with pages for all of them.
-    fn continue_running(&mut self) -> Vec<PlannedRows> {
-        let is_decoding = |arrival: &u64| self.sequences[arrival].pending() == 1;
-        let (decoding, prefilling): (Vec<u64>, Vec<u64>) =
-            self.running.iter().partition(|arrival| is_decoding(arrival));
-        let mut budget = self.options.max_batch_tokens;
-        let mut rows = Vec::new();
-        for arrival in decoding.into_iter().chain(prefilling) {
-            // An older one may have taken its pages in this very loop.
-            if budget == 0 || !self.running.contains(&arrival) {
+    /// Adds the rows of running sequences, with pages for all of them.
+    fn continue_running(&mut self, rows: &mut Vec<PlannedRows>) {
+        let mut order = std::mem::take(&mut self.order);
+        order.clear();
+        let is_decoding = |arrival: &&u64| self.sequences[*arrival].pending() == 1;
+        order.extend(self.running.iter().filter(is_decoding));
+        let decoding = order.len();
+        if decoding < self.running.len() {
+            order.extend(self.running.iter().filter(|arrival| !is_decoding(arrival)));
+            order[decoding..].sort_unstable_by_key(|&arrival| self.rank(arrival));
+        }
+        let (mut budget, preemptions) = (self.options.max_batch_tokens, self.preemptions);
+        for &arrival in &order {
+            // A higher one may have taken its pages in this very loop.
+            if budget == 0 || self.preemptions > preemptions && !self.running.contains(&arrival) {
                 continue;
             }
             let planned = self.chunk(arrival, budget);
@@ -172,21 +198,22 @@ impl Scheduler {
                 rows.push(planned);
             }
         }
-        rows.retain(|planned| self.running.contains(&planned.arrival));
-        rows
+        if self.preemptions > preemptions {
+            rows.retain(|planned| self.running.contains(&planned.arrival));
+        }
+        self.order = order;
     }
 
-    /// Starts sequences that wait while there is room, and adds their rows; returns the pages to copy.
-    fn admit(&mut self, rows: &mut Vec<PlannedRows>) -> Vec<(u32, u32)> {
+    /// Starts sequences that wait while there is room, and adds their rows and the pages to copy.
+    fn admit(&mut self, rows: &mut Vec<PlannedRows>, copies: &mut Vec<(u32, u32)>) {
         let planned: usize = rows.iter().map(|planned| planned.tokens).sum();
         let mut budget = self.options.max_batch_tokens - planned;
-        let mut copies = Vec::new();
-        let queue: Vec<u64> = self.waiting.iter().map(|&(_, arrival)| arrival).collect();
-        for arrival in queue {
-            // With one token of a step for each running sequence, no decode row ever misses a step.
-            if budget == 0 || self.running.len() == self.options.max_batch_tokens {
-                break;
-            }
+        let mut last = Bound::Unbounded;
+        // With one token of a step for each running sequence, no decode row ever misses a step.
+        while budget > 0 && self.running.len() < self.options.max_batch_tokens {
+            let Some(&rank) = self.waiting.range((last, Bound::Unbounded)).next() else { break };
+            last = Bound::Excluded(rank);
+            let (_, arrival) = rank;
             match self.start(arrival) {
                 Start::Started(copy) => {
                     copies.extend(copy);
@@ -199,7 +226,6 @@ impl Scheduler {
                 Start::NoRoom => break,
             }
         }
-        copies
     }
 
     /// Gives a waiting sequence pages for all its tokens, the shared ones first.
@@ -231,6 +257,7 @@ impl Scheduler {
         sequence.pages = whole;
         sequence.pages.extend((0..needed).map(|_| self.pages.allocate().expect("counted above")));
         sequence.cached = cached;
+        sequence.reserve();
         if cached == 0
             && let Some(key) = &sequence.prefix
         {
@@ -246,6 +273,10 @@ impl Scheduler {
         PlannedRows { arrival, tokens }
     }
 
+    fn rank(&self, arrival: u64) -> Rank {
+        (Reverse(self.sequences[&arrival].sampled()), arrival)
+    }
+
     /// Makes sure of pages for the next `tokens` of a running sequence; false when it had to give up its own.
     fn grow(&mut self, arrival: u64, tokens: usize) -> bool {
         let sequence = &self.sequences[&arrival];
@@ -254,10 +285,11 @@ impl Scheduler {
             if let Some(page) = self.pages.allocate() {
                 self.sequences.get_mut(&arrival).expect("a running sequence is live").pages.push(page);
             } else if !self.prefixes.evict_one(None, &mut self.pages) {
-                let youngest = *self.running.last().expect("the growing sequence runs");
-                self.preempt(youngest);
+                let lowest = self.running.iter().copied().max_by_key(|&arrival| self.rank(arrival));
+                let lowest = lowest.expect("the growing sequence runs");
+                self.preempt(lowest);
                 self.preemptions += 1;
-                if youngest == arrival {
+                if lowest == arrival {
                     return false;
                 }
             }

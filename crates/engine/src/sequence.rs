@@ -63,6 +63,17 @@ impl Sequence {
         }
     }
 
+    /// Pages at its longest; the last token of a response is never fed.
+    pub fn pages_max(&self) -> usize {
+        (self.tokens_max - 1).div_ceil(PAGE_TOKENS)
+    }
+
+    /// Makes room for the whole response, so that no later step allocates.
+    pub fn reserve(&mut self) {
+        self.tokens.reserve_exact(self.tokens_max - self.tokens.len());
+        self.pages.reserve_exact(self.pages_max().saturating_sub(self.pages.len()));
+    }
+
     pub fn sampled(&self) -> usize {
         self.tokens.len() - self.prompt_len
     }

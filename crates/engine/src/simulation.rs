@@ -36,6 +36,8 @@ struct Expected {
 struct Simulation {
     dice: Dice,
     scheduler: Scheduler,
+    /// Used again by each step, as the engine does.
+    plan: StepPlan,
     options: EngineOptions,
     /// Hash of tokens and weights whose key lies in each slot.
     shadow: Vec<u64>,
@@ -79,7 +81,8 @@ impl Simulation {
         let scheduler = Scheduler::new(options).unwrap();
         let shadow = vec![EMPTY; options.pages * PAGE_TOKENS];
         let (live, ended) = (BTreeMap::new(), BTreeSet::new());
-        Self { dice, scheduler, options, shadow, weights: 1, live, ended, next_id: 0 }
+        let plan = StepPlan::default();
+        Self { dice, scheduler, plan, options, shadow, weights: 1, live, ended, next_id: 0 }
     }
 
     /// One random action and one step, with every invariant checked.
@@ -129,19 +132,25 @@ impl Simulation {
     }
 
     fn step(&mut self, totals: &mut Totals) {
-        let Some(plan) = self.scheduler.plan() else {
+        let mut plan = std::mem::take(&mut self.plan);
+        if self.scheduler.plan(&mut plan) {
+            self.run(&plan, totals);
+        } else {
             assert!(self.live.is_empty(), "nothing planned for live requests");
-            return;
-        };
+        }
+        self.plan = plan;
+    }
+
+    fn run(&mut self, plan: &StepPlan, totals: &mut Totals) {
         totals.steps += 1;
         totals.copies += plan.copies.len();
-        self.run_on_shadow(&plan);
+        self.run_on_shadow(plan);
         let sampled: Vec<u32> = plan.samples.iter().map(|slot| next_token(&self.live[&slot.id].tokens)).collect();
         for (slot, &token) in plan.samples.iter().zip(&sampled) {
             assert_eq!(slot.position as usize, self.live[&slot.id].tokens.len());
             self.live.get_mut(&slot.id).unwrap().tokens.push(token);
         }
-        for progress in self.scheduler.commit(&plan, &sampled) {
+        for progress in self.scheduler.commit(plan, &sampled).to_vec() {
             let expected = &self.live[&progress.id];
             let full = expected.tokens.len() - expected.prompt_len == expected.max_tokens;
             let finish = if progress.token == STOP { Some(Finish::Stop) } else { full.then_some(Finish::Length) };

@@ -7,7 +7,7 @@
 mod fixture;
 
 use fixture::{POSITIONS, VOCAB, alone, model, requests, run};
-use gradus_engine::{Engine, EngineOptions, Error, Finish, Request};
+use gradus_engine::{Engine, EngineOptions, Error, Finish, Request, TokenEvent};
 
 const ARCHITECTURE: &str = "Qwen2ForCausalLM";
 const OPTIONS: EngineOptions = EngineOptions { pages: 64, prefill_chunk: 16, max_batch_tokens: 64 };
@@ -51,7 +51,7 @@ fn cancelling_frees_pages_at_once_and_leaves_the_others_alone() {
     for request in &requests {
         engine.submit(request.clone()).unwrap();
     }
-    let mut early = Vec::new();
+    let mut early: Vec<TokenEvent> = Vec::new();
     for _ in 0..3 {
         early.extend(engine.step(&model).unwrap());
     }
@@ -76,7 +76,7 @@ fn cancelling_frees_pages_at_once_and_leaves_the_others_alone() {
 fn run_from(
     engine: &mut Engine<gradus_cpu::CpuBackend>,
     model: &gradus_model::Model<gradus_cpu::CpuBackend>,
-) -> Vec<gradus_engine::TokenEvent> {
+) -> Vec<TokenEvent> {
     let mut events = Vec::new();
     while !engine.is_idle() {
         events.extend(engine.step(model).unwrap());
@@ -98,7 +98,7 @@ fn nothing_of_the_old_weights_is_read_after_a_change() {
     for request in &requests[..6] {
         engine.submit(request.clone()).unwrap();
     }
-    let mut first = Vec::new();
+    let mut first: Vec<TokenEvent> = Vec::new();
     for _ in 0..5 {
         first.extend(engine.step(&old).unwrap());
     }

@@ -135,7 +135,12 @@ impl From<gradus_engine::Error> for Fault {
         let code = match error {
             E::Model(error) => return error.into(),
             E::TooLarge { .. } => "out-of-memory",
-            E::UnknownToken { .. } | E::TooLong { .. } | E::Temperature { .. } => "out-of-range",
+            E::UnknownToken { .. }
+            | E::TooLong { .. }
+            | E::Temperature { .. }
+            | E::Sampling { .. }
+            | E::UnknownBias { .. }
+            | E::AllForbidden => "out-of-range",
             E::EmptyPrompt { .. } | E::NoTokens { .. } | E::DuplicateId { .. } | E::Options { .. } => "bad-input",
         };
         Fault::new(code, error.to_string())

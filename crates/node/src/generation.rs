@@ -22,6 +22,8 @@ pub struct Generation<B: Backend> {
     calls: BTreeMap<u32, Call>,
     /// Requests that the engine has not seen yet.
     queue: VecDeque<Request>,
+    /// Tokens of the last step.
+    events: Vec<TokenEvent>,
     /// Test hook, given to every engine that is made.
     fault: Option<PlantedFault>,
 }
@@ -38,6 +40,7 @@ impl<B: Backend> Generation<B> {
             page_bytes,
             calls: BTreeMap::new(),
             queue: VecDeque::new(),
+            events: Vec::new(),
             fault: None,
         }
     }
@@ -140,7 +143,10 @@ impl<B: Backend> Generation<B> {
     fn try_step(&mut self, model: &Model<B>) -> Result<Vec<NativeEvent>> {
         self.admit(model)?;
         let engine = self.engine.as_mut().ok_or_else(|| Fault::internal("calls without an engine"))?;
-        for event in engine.step(model)? {
+        self.events.clear();
+        self.events.extend_from_slice(engine.step(model)?);
+        for index in 0..self.events.len() {
+            let event = self.events[index];
             self.take(&event)?;
         }
         let events = self.calls.values_mut().filter_map(Call::take_event).collect();

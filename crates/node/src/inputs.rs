@@ -4,6 +4,7 @@
 
 use crate::command::CheckpointRequest;
 use crate::fault::{Fault, Result};
+use gradus_engine::SamplingOptions;
 use gradus_text::Message;
 use gradus_train::StepOptions;
 use napi::bindgen_prelude::{BigInt, Uint32Array};
@@ -51,6 +52,14 @@ pub struct NativeSampling {
     pub max_tokens: Option<u32>,
     /// 0 takes the likeliest token.
     pub temperature: f64,
+    /// Limits and changes of what is drawn from; absent ones do nothing. A rollout has none.
+    pub top_k: Option<u32>,
+    pub top_p: Option<f64>,
+    pub min_p: Option<f64>,
+    pub repetition_penalty: Option<f64>,
+    pub presence_penalty: Option<f64>,
+    pub frequency_penalty: Option<f64>,
+    pub logit_bias: Option<Vec<NativeLogitBias>>,
     /// The run's seed: the Philox key.
     pub seed: BigInt,
     /// Words of the random stream beside the prompt and the response's index.
@@ -61,6 +70,13 @@ pub struct NativeSampling {
     pub stop: Vec<String>,
     /// Sends text pieces as events.
     pub pieces: bool,
+}
+
+/// Added to the logit of one token; -Infinity forbids it.
+#[napi(object)]
+pub struct NativeLogitBias {
+    pub token: u32,
+    pub bias: f64,
 }
 
 /// One update's settings.
@@ -113,6 +129,7 @@ pub struct Sampling {
     pub n: usize,
     pub max_tokens: Option<usize>,
     pub temperature: f64,
+    pub options: SamplingOptions,
     pub seed: u64,
     pub purpose: String,
     pub stage: u64,
@@ -145,11 +162,22 @@ impl TryFrom<NativeSampling> for Sampling {
     type Error = Fault;
 
     fn try_from(sampling: NativeSampling) -> Result<Self> {
+        let default = SamplingOptions::default();
+        let options = SamplingOptions {
+            top_k: sampling.top_k.unwrap_or(default.top_k),
+            top_p: sampling.top_p.unwrap_or(default.top_p),
+            min_p: sampling.min_p.unwrap_or(default.min_p),
+            repetition_penalty: sampling.repetition_penalty.unwrap_or(default.repetition_penalty),
+            presence_penalty: sampling.presence_penalty.unwrap_or(default.presence_penalty),
+            frequency_penalty: sampling.frequency_penalty.unwrap_or(default.frequency_penalty),
+            logit_bias: sampling.logit_bias.iter().flatten().map(|entry| (entry.token, entry.bias)).collect(),
+        };
         Ok(Sampling {
             call: sampling.call,
             n: sampling.n as usize,
             max_tokens: sampling.max_tokens.map(|n| n as usize),
             temperature: sampling.temperature,
+            options,
             seed: seed_of(&sampling.seed)?,
             purpose: sampling.purpose,
             stage: u64::from(sampling.stage),

@@ -59,6 +59,10 @@ impl<B: Backend> Worker<B> {
                 Ok(prepared) => self.start(prepared, &sampling, Waiting::Completions(reply)),
                 Err(fault) => reply.send(Err(fault)),
             },
+            Command::Rollout { sampling, reply, .. } if !sampling.options.is_plain() => {
+                let message = "a rollout samples from the whole distribution, since it is what the loss knows; leave topK, topP, minP, penalties and logitBias out";
+                reply.send(Err(Fault::unsupported("sampling", message)));
+            }
             Command::Rollout { prompts, sampling, reply } => match self.prepare(prompts, &sampling) {
                 Ok(prepared) => self.start(prepared, &sampling, Waiting::Rollouts(reply)),
                 Err(fault) => reply.send(Err(fault)),
@@ -102,6 +106,7 @@ impl<B: Backend> Worker<B> {
             let message = format!("temperature {temperature} is too small to divide by; use 0 for the likeliest token");
             return Err(Fault::out_of_range(&temperature, message));
         }
+        sampling.options.check(self.model.config.vocab_size)?;
         let stop_tokens = self.stop_tokens_with(&sampling.stop)?;
         let mut prepared = Prepared { prompts: Vec::new(), responses: Vec::new(), requests: Vec::new() };
         for (index, prompt) in prompts.into_iter().enumerate() {
@@ -117,6 +122,7 @@ impl<B: Backend> Worker<B> {
                     prompt: prompt.tokens.clone(),
                     max_tokens,
                     temperature: sampling.temperature,
+                    sampling: sampling.options.clone(),
                     key: sampling.seed,
                     stream,
                     stop_tokens: stop_tokens.clone(),
