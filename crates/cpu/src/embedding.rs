@@ -1,12 +1,36 @@
 //! Token embedding, the first op of a forward, and its backward, the last one of a step.
 
 use crate::CpuBackend;
+use crate::activation::{Activation, is_bf16, load_rest, run_rows, store_rest};
 use crate::buffer::{Buffer, PANEL, Weight};
+use crate::memory_ops::add_range;
+use crate::packing::{read_row, set_row};
 use crate::pool::{DisjointMut, run_ranges};
-use gradus_ops::{Error, Result};
+use crate::vector::{Vector, dispatch_vector};
+use gradus_ops::{Error, LANES, Result};
+use half::bf16;
+use std::cell::RefCell;
+use std::sync::PoisonError;
 
-/// Tokens of one task.
-const GRAIN: usize = 8;
+const OP: &str = "embedding";
+const OP_BACKWARD: &str = "embedding_backward";
+/// Tokens of one task of the backward, each a walk through a panel.
+const GRAIN_TOKENS: usize = 16;
+
+thread_local! {
+    /// One row of a weight in order; grows to the widest one and stays.
+    static ROW: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Runs `body` with `cols` numbers of this thread, left over from earlier calls.
+fn with_row(cols: usize, body: impl FnOnce(&mut [f32])) {
+    ROW.with_borrow_mut(|row| {
+        if row.len() < cols {
+            row.resize(cols, 0.0);
+        }
+        body(&mut row[..cols]);
+    });
+}
 
 /// See [`gradus_ops::Backend::embedding`].
 pub(crate) fn embedding(
@@ -16,24 +40,47 @@ pub(crate) fn embedding(
     tokens: usize,
     out: &mut Buffer,
 ) -> Result<()> {
-    let cols = weight.cols();
-    let ids = checked_ids("embedding", ids, tokens, weight)?;
-    let out = DisjointMut::new(out.f32_mut("embedding", "out", tokens * cols)?);
-    run_ranges(&backend.pool, tokens, GRAIN, &|start, end| {
-        for token in start..end {
-            let id = ids[token] as usize;
-            let panel = &weight.packed()[weight.index(id / PANEL * PANEL, 0)..][..cols * PANEL];
-            // SAFETY: each token's row is taken once.
-            let row = unsafe { out.range(token * cols, cols) };
-            for (out, column) in row.iter_mut().zip(panel.chunks_exact(PANEL)) {
-                *out = column[id % PANEL];
+    let (cols, ids) = (weight.cols(), checked_ids(OP, ids, tokens, weight)?);
+    if is_bf16(OP, "out", out)? {
+        let out = DisjointMut::new(out.slice_mut::<bf16>(OP, "out", tokens * cols)?);
+        run_rows(&backend.pool, tokens, cols, &|start, end| {
+            for token in start..end {
+                // SAFETY: each token's row is taken once.
+                let out = unsafe { out.range(token * cols, cols) };
+                with_row(cols, |row| {
+                    weight.read_row(ids[token] as usize, row);
+                    round_row(backend.level, row, out);
+                });
             }
-        }
-    });
+        });
+    } else {
+        let out = DisjointMut::new(out.f32_mut(OP, "out", tokens * cols)?);
+        run_rows(&backend.pool, tokens, cols, &|start, end| {
+            for token in start..end {
+                // SAFETY: each token's row is taken once.
+                weight.read_row(ids[token] as usize, unsafe { out.range(token * cols, cols) });
+            }
+        });
+    }
     Ok(())
 }
 
-/// See [`gradus_ops::Backend::embedding_backward`].
+dispatch_vector! {
+    fn round_row(row: &[f32], out: &mut [bf16]) = round_row_body;
+}
+
+#[inline(always)]
+fn round_row_body<V: Vector>(row: &[f32], out: &mut [bf16]) {
+    let ((row, row_rest), (out, out_rest)) = (row.as_chunks::<LANES>(), out.as_chunks_mut::<LANES>());
+    for (row, out) in row.iter().zip(out) {
+        bf16::store(V::load(row), out);
+    }
+    if !out_rest.is_empty() {
+        store_rest(load_rest::<V, f32>(row_rest), out_rest);
+    }
+}
+
+/// See [`gradus_ops::Backend::embedding_backward`]. The gradient is an f32 weight.
 pub(crate) fn embedding_backward(
     backend: &CpuBackend,
     d_weight: &mut Weight,
@@ -42,20 +89,39 @@ pub(crate) fn embedding_backward(
     d_out: &Buffer,
 ) -> Result<()> {
     let cols = d_weight.cols();
-    let ids = checked_ids("embedding_backward", ids, tokens, d_weight)?;
-    let d_out = d_out.f32("embedding_backward", "d_out", tokens * cols)?;
-    let mut order: Vec<(usize, usize)> = ids.iter().enumerate().map(|(token, id)| (*id as usize, token)).collect();
+    let ids = checked_ids(OP_BACKWARD, ids, tokens, d_weight)?;
+    d_weight.check_f32(OP_BACKWARD, "d_weight")?;
+    let d_out = d_out.f32(OP_BACKWARD, "d_out", tokens * cols)?;
+    let mut scratch = backend.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+    let order = scratch.take::<u64>(tokens)?;
+    for (token, (place, id)) in order.iter_mut().zip(ids).enumerate() {
+        *place = u64::from(*id) << 32 | token as u64;
+    }
     order.sort_unstable();
-    // One task a panel: the ids of a panel share cache lines, and no two tasks share an element.
-    let panels: Vec<&[(usize, usize)]> = order.chunk_by(|a, b| a.0 / PANEL == b.0 / PANEL).collect();
+    let order = &*order;
+    let id_of = |place: usize| (order[place] >> 32) as usize;
     let packed = DisjointMut::new(d_weight.packed_mut());
-    backend.pool.run(panels.len(), &|task| {
-        let rows = panels[task];
-        // SAFETY: panels are distinct.
-        let panel = unsafe { packed.range(rows[0].0 / PANEL * PANEL * cols, cols * PANEL) };
-        for (id, token) in rows {
-            for (column, d_out) in panel.chunks_exact_mut(PANEL).zip(&d_out[token * cols..][..cols]) {
-                column[id % PANEL] += d_out;
+    // A task takes the panels whose first token lies in its range: the ids of a panel share cache lines, and no two tasks share an element.
+    run_ranges(&backend.pool, tokens, GRAIN_TOKENS, &|start, end| {
+        let mut place = start;
+        while place < tokens && place > 0 && id_of(place) / PANEL == id_of(place - 1) / PANEL {
+            place += 1;
+        }
+        while place < end {
+            let panel_index = id_of(place) / PANEL;
+            // SAFETY: panels are distinct, and each is taken by one task.
+            let panel = unsafe { packed.range(panel_index * PANEL * cols, PANEL * cols) };
+            while place < tokens && id_of(place) / PANEL == panel_index {
+                let id = id_of(place);
+                let count = order[place..].iter().take_while(|key| (**key >> 32) as usize == id).count();
+                with_row(cols, |row| {
+                    read_row(panel, id % PANEL, row);
+                    for key in &order[place..place + count] {
+                        add_range(backend.level, row, &d_out[*key as u32 as usize * cols..][..cols]);
+                    }
+                    set_row(panel, id % PANEL, row);
+                });
+                place += count;
             }
         }
     });

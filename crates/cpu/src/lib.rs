@@ -7,6 +7,7 @@
 // Loops over [f32; 16] by index are what the compiler turns into vector instructions.
 #![allow(clippy::needless_range_loop)]
 
+mod activation;
 mod attention;
 mod backend;
 mod bfloat16;
@@ -31,6 +32,7 @@ mod scratch;
 mod softmax;
 mod swiglu;
 mod topology;
+mod vector;
 mod weight;
 
 pub use buffer::{Buffer, Weight};

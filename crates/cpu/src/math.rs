@@ -1,35 +1,37 @@
 //! The elementary functions of every op: polynomials without branches, so that loops over them vectorise and every path,
 //! whole vector or single number, gives the same bits. Nothing here calls the platform's mathematics library.
 
+use crate::vector::Number;
+
 /// ln 2 in two parts: multiples of the first one by an exponent are exact.
 const LN_2_HIGH: f32 = 0.693_145_75;
 const LN_2_LOW: f32 = 1.428_606_8e-6;
 
-/// eˣ within 1 ulp; 0 below the smallest normal result, so denormals never appear; NaN stays NaN.
+/// eˣ within 1 ulp, of one number or sixteen; 0 below the smallest normal result, so denormals never appear; NaN stays NaN.
 ///
 /// x = n·ln 2 + r; a polynomial for eʳ (coefficients of Cephes' expf) and n added to the exponent bits.
 #[inline(always)]
-pub(crate) fn exp(x: f32) -> f32 {
+pub(crate) fn exp<N: Number>(x: N) -> N {
     /// The last arguments with a finite, and with a normal, result.
     const LARGEST: f32 = 88.722_83;
     const SMALLEST: f32 = -87.336_54;
     /// 1.5 · 2²³: adding it rounds to an integer that then lies in the low bits.
     const SHIFTER: f32 = 12_582_912.0;
 
-    let shifted = x.mul_add(std::f32::consts::LOG2_E, SHIFTER);
-    let n = shifted - SHIFTER;
-    let r = n.mul_add(-LN_2_LOW, n.mul_add(-LN_2_HIGH, x));
-    let mut series = 1.987_569_1e-4_f32;
-    series = series.mul_add(r, 1.398_199_9e-3);
-    series = series.mul_add(r, 8.333_452e-3);
-    series = series.mul_add(r, 4.166_579_6e-2);
-    series = series.mul_add(r, 0.166_666_66);
-    series = series.mul_add(r, 0.5);
-    let mantissa = series.mul_add(r * r, r) + 1.0;
-    let result = f32::from_bits(mantissa.to_bits().wrapping_add(shifted.to_bits() << 23));
-    let result = if x < SMALLEST { 0.0 } else { result };
-    let result = if x > LARGEST { f32::INFINITY } else { result };
-    if x.is_nan() { x } else { result }
+    let shifted = x.fma(N::splat(std::f32::consts::LOG2_E), N::splat(SHIFTER));
+    let n = shifted - N::splat(SHIFTER);
+    let r = n.fma(N::splat(-LN_2_LOW), n.fma(N::splat(-LN_2_HIGH), x));
+    let mut series = N::splat(1.987_569_1e-4);
+    series = series.fma(r, N::splat(1.398_199_9e-3));
+    series = series.fma(r, N::splat(8.333_452e-3));
+    series = series.fma(r, N::splat(4.166_579_6e-2));
+    series = series.fma(r, N::splat(0.166_666_66));
+    series = series.fma(r, N::splat(0.5));
+    let mantissa = series.fma(r * r, r) + N::splat(1.0);
+    let result = mantissa.add_exponent(shifted);
+    let result = N::if_less(x, N::splat(SMALLEST), N::splat(0.0), result);
+    let result = N::if_less(N::splat(LARGEST), x, N::splat(f32::INFINITY), result);
+    x.nan_or(result)
 }
 
 /// ln x within 1 ulp; −inf of zero (and of denormals, which count as zero), NaN of negative numbers.
@@ -61,8 +63,8 @@ pub(crate) fn log(x: f32) -> f32 {
 
 /// 1 / (1 + e⁻ˣ)
 #[inline(always)]
-pub(crate) fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + exp(-x))
+pub(crate) fn sigmoid<N: Number>(x: N) -> N {
+    N::splat(1.0) / (N::splat(1.0) + exp(-x))
 }
 
 #[cfg(test)]
@@ -90,14 +92,14 @@ mod tests {
 
     #[test]
     fn exp_has_exact_ends() {
-        assert_eq!(exp(0.0), 1.0);
-        assert_eq!(exp(-0.0), 1.0);
+        assert_eq!(exp(0.0_f32), 1.0);
+        assert_eq!(exp(-0.0_f32), 1.0);
         assert_eq!(exp(f32::NEG_INFINITY), 0.0);
-        assert_eq!(exp(-87.4), 0.0);
+        assert_eq!(exp(-87.4_f32), 0.0);
         assert_eq!(exp(f32::MIN), 0.0);
-        assert!(exp(-87.336_54) >= f32::MIN_POSITIVE);
-        assert!(exp(88.722_83).is_finite());
-        assert_eq!(exp(88.722_84), f32::INFINITY);
+        assert!(exp(-87.336_54_f32) >= f32::MIN_POSITIVE);
+        assert!(exp(88.722_83_f32).is_finite());
+        assert_eq!(exp(88.722_84_f32), f32::INFINITY);
         assert_eq!(exp(f32::INFINITY), f32::INFINITY);
         assert!([f32::NAN, -f32::NAN, f32::from_bits(0x7fc0_0123)].into_iter().all(|x| exp(x).is_nan()));
     }
@@ -124,8 +126,8 @@ mod tests {
 
     #[test]
     fn sigmoid_saturates() {
-        assert_eq!(sigmoid(0.0), 0.5);
-        assert_eq!(sigmoid(-200.0), 0.0);
-        assert_eq!(sigmoid(200.0), 1.0);
+        assert_eq!(sigmoid(0.0_f32), 0.5);
+        assert_eq!(sigmoid(-200.0_f32), 0.0);
+        assert_eq!(sigmoid(200.0_f32), 1.0);
     }
 }

@@ -3,11 +3,12 @@
 //! One function serves the sampler, `score` and the trainer, so that their logprobs are the same bits.
 
 use crate::CpuBackend;
+use crate::activation::{load_rest, store_rest};
 use crate::buffer::Buffer;
-use crate::lanes::{Lanes, fold_sum, load, maximum};
-use crate::level::dispatch;
+use crate::lanes::{self, Lanes, fold_sum};
 use crate::math::{exp, log};
 use crate::pool::{DisjointMut, run_ranges};
+use crate::vector::{Vector, dispatch_vector, maximum};
 use gradus_ops::{Error, LANES, LossRows, Result};
 
 /// Logits of one task: a row of a large vocabulary, several of a small one.
@@ -94,25 +95,78 @@ pub(crate) struct Statistics {
     pub entropy: f32,
 }
 
-dispatch! {
+dispatch_vector! {
     fn row_statistics(logits: &[f32], inv_t: f32) -> Statistics = row_statistics_body;
     fn row_gradient(logits: &mut [f32], target: usize, inv_t: f32, lse: f32, coefficient: f32) = row_gradient_body;
 }
 
 /// With m the largest z, S = Σ exp(z − m) and W = Σ exp(z − m)·(z − m): lse = m + ln S, entropy = ln S − W/S,
 /// which is lse − Σ p·z without the cancellation of a common offset.
+///
+/// Two passes: the second one finds the row in the cache.
 #[inline(always)]
-fn row_statistics_body(logits: &[f32], inv_t: f32) -> Statistics {
+fn row_statistics_body<V: Vector>(logits: &[f32], inv_t: f32) -> Statistics {
     // Rounding is monotone, so the largest logit has the largest z.
-    let largest = maximum(logits) * inv_t;
-    let (mut sums, mut weighted) = ([0.0; LANES], [0.0; LANES]);
-    let whole = logits.chunks_exact(LANES);
-    let rest = load(whole.remainder(), f32::NEG_INFINITY);
+    let largest = maximum::<V>(logits) * inv_t;
+    let mut shares = Shares::<V>::new(inv_t, largest);
+    let (whole, rest) = logits.as_chunks::<LANES>();
     for logits in whole {
-        add_exponentials(logits, inv_t, largest, &mut sums, &mut weighted);
+        shares.add(V::load(logits));
     }
-    add_exponentials(&rest, inv_t, largest, &mut sums, &mut weighted);
-    statistics_of(largest, sums, weighted)
+    if !rest.is_empty() {
+        shares.add(V::load(&lanes::load(rest, f32::NEG_INFINITY)));
+    }
+    shares.statistics(largest)
+}
+
+/// The sums S and W of [`row_statistics_body`], lane by lane.
+pub(crate) struct Shares<V> {
+    inv_t: V,
+    largest: V,
+    sums: V,
+    weighted: V,
+}
+
+impl<V: Vector> Shares<V> {
+    /// `largest`: the largest logit · inv_t.
+    #[inline(always)]
+    pub(crate) fn new(inv_t: f32, largest: f32) -> Shares<V> {
+        Shares { inv_t: V::splat(inv_t), largest: V::splat(largest), sums: V::splat(0.0), weighted: V::splat(0.0) }
+    }
+
+    /// Adds the next 16 logits; gives their exponentials, which the sampler uses too.
+    #[inline(always)]
+    pub(crate) fn add(&mut self, logits: V) -> V {
+        let shifted = logits * self.inv_t - self.largest;
+        let e = exp(shifted);
+        self.sums = self.sums + e;
+        // A logit of −inf has no share: 0 · −inf would be NaN.
+        let zero = V::splat(0.0);
+        self.weighted = e.fma(V::if_less(zero, e, shifted, zero), self.weighted);
+        e
+    }
+
+    #[inline(always)]
+    pub(crate) fn statistics(&self, largest: f32) -> Statistics {
+        let (sum, weighted) = (self.sums.fold_sum(), self.weighted.fold_sum());
+        let log_sum = log(sum);
+        Statistics { lse: largest + log_sum, entropy: log_sum - weighted / sum }
+    }
+}
+
+#[inline(always)]
+fn row_gradient_body<V: Vector>(logits: &mut [f32], target: usize, inv_t: f32, lse: f32, coefficient: f32) {
+    let scale = coefficient * inv_t;
+    let at_target = scale * (exp(logits[target] * inv_t - lse) - 1.0);
+    let (scales, inv_t, lse) = (V::splat(scale), V::splat(inv_t), V::splat(lse));
+    let (whole, rest) = logits.as_chunks_mut::<LANES>();
+    for logits in whole {
+        (scales * exp(V::load(logits) * inv_t - lse)).store(logits);
+    }
+    if !rest.is_empty() {
+        store_rest(scales * exp(load_rest::<V, f32>(rest) * inv_t - lse), rest);
+    }
+    logits[target] = at_target;
 }
 
 /// The row's statistics from the lanes that [`add_exponentials`] filled.
@@ -143,14 +197,4 @@ pub(crate) fn add_exponentials(
         weighted[i] = e.mul_add(if e > 0.0 { shifted } else { 0.0 }, weighted[i]);
     }
     exponentials
-}
-
-#[inline(always)]
-fn row_gradient_body(logits: &mut [f32], target: usize, inv_t: f32, lse: f32, coefficient: f32) {
-    let scale = coefficient * inv_t;
-    let at_target = scale * (exp(logits[target] * inv_t - lse) - 1.0);
-    for logit in logits.iter_mut() {
-        *logit = scale * exp(*logit * inv_t - lse);
-    }
-    logits[target] = at_target;
 }
