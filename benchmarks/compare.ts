@@ -1,5 +1,5 @@
 // Whether we and the peer computed the same thing in the same run. Pure; each throws a line that says what differs.
-import type { Sample } from "./jobs.ts";
+import type { GrpoJob, Sample } from "./jobs.ts";
 
 type Dtype = "f32" | "bf16" | "q8_0";
 
@@ -28,6 +28,24 @@ export function compareLogprobs(dtype: Dtype, ours: readonly number[], peer: rea
   const difference = largest(ours.map((logprob, index) => Math.abs(logprob - (theirs[index] ?? NaN))));
   const found = `logprobs of ${ours.length} sampled tokens differ by ${difference.toExponential(1)}`;
   if (!(difference <= tolerances[dtype].logprob)) throw new Error(`not the peer's numbers: ${found}`);
+  return found;
+}
+
+/** Lengths of the rollouts that were trained on, and that our trainer saw the very logprobs of the sampler. */
+export function compareRollouts(
+  { response, exactLength }: Pick<GrpoJob, "response" | "exactLength">,
+  ours: readonly Sample[],
+  peer: readonly Sample[],
+): string {
+  const length = (samples: readonly Sample[]) =>
+    samples.reduce((sum, sample) => sum + (sample.response_length ?? Number.NaN), 0) / samples.length;
+  const [mine, theirs] = [length(ours), length(peer)];
+  const difference = largest(ours.map((sample) => sample.logprob_difference ?? Number.NaN));
+  const found = `responses of ${mine.toFixed(1)} and ${theirs.toFixed(1)} tokens, our logprob difference ${difference}`;
+  const isExact = mine === response && theirs === response;
+  // Means of 64 geometric lengths scatter by a tenth.
+  const isNear = Math.abs(mine / theirs - 1) <= 0.25;
+  if (difference !== 0 || !(exactLength ? isExact : isNear)) throw new Error(`not the same work: ${found}`);
   return found;
 }
 

@@ -45,7 +45,8 @@ export type Sides = {
 /** How to start one side, and how many repeats there are. */
 export type Setting = {
   readonly ours: readonly string[];
-  readonly peer: readonly string[] | null;
+  /** The peer's command, asked for once we have begun: finding it may take work. Null where there is no peer. */
+  readonly peer: (() => Promise<readonly string[]>) | null;
   readonly peerEnvironment: Record<string, string>;
   readonly repeats: number;
   readonly measurePeaks: () => Promise<Peaks>;
@@ -98,9 +99,9 @@ export async function runContest(turns: Turns, setting: Setting): Promise<Sides>
     await attempt(sides.ours, () => turn(sides.ours, setting.ours, {}, repeats));
     if (sides.ours.failure !== null) break;
     const { peer } = sides;
-    const command = setting.peer;
+    const { peer: command, peerEnvironment } = setting;
     if (peer !== null && command !== null) {
-      await attempt(peer, () => turn(peer, command, setting.peerEnvironment, repeats));
+      await attempt(peer, async () => turn(peer, await command(), peerEnvironment, repeats));
     }
     sides.peaks.push(await setting.measurePeaks());
   }
@@ -123,7 +124,7 @@ async function byTurns(setting: Setting): Promise<Sides> {
     const theirs =
       peer === null || command === null
         ? undefined
-        : await attempt(peer, () => open(peer, command, setting.peerEnvironment));
+        : await attempt(peer, async () => open(peer, await command(), setting.peerEnvironment));
     if (theirs !== undefined) {
       sides.check = (await attempt(ours, () => setting.compareWarm(mine.warm, theirs.child))) ?? "";
     }

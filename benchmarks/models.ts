@@ -10,7 +10,7 @@ import { type ModelName, shapes } from "./jobs.ts";
 /** `T-ending` is T with so many end tokens that responses end by chance, after 40% of 128 tokens in the mean. */
 export type FolderName = ModelName | "T-ending";
 
-const endTokens = 12;
+const endTokens = 9;
 
 const root = join(import.meta.dir, "..");
 const folderOf = (name: string) => join(root, "build", "bench", "models", name);

@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type Answer, Child } from "./child.ts";
-import { compareLogprobs, compareTraining } from "./compare.ts";
+import { compareLogprobs, compareRollouts, compareTraining } from "./compare.ts";
 import { type Contest, type RowPlan, runContest, type Sides } from "./contest.ts";
 import type { Job } from "./jobs.ts";
 import type { Peaks } from "./limits.ts";
@@ -62,16 +62,22 @@ async function compete(contest: Contest, machine: Machine, repeats: number): Pro
     OMP_NUM_THREADS: String(machine.threads),
     TORCHINDUCTOR_CACHE_DIR: join(root, "build", "bench", "inductor"),
   };
+  const peer = existsSync(peersPython) ? contest.peer : null;
   const sides = await runContest(contest.turns, {
     ours,
-    peer: await peerCommand(contest, job, environment),
+    peer: peer === null ? null : () => peerCommand(peer, job, environment),
     peerEnvironment: environment,
     repeats,
     measurePeaks: () => measurePeaks(machine.limits),
     compareWarm: (warm, peer) => compareWarm(job, warm, peer),
   });
-  if (job.kind !== "train" || sides.peer === null || sides.peer.samples.length === 0) return sides;
-  return { ...sides, check: compareTraining(job.dtype, sides.ours.samples, sides.peer.samples) };
+  const { ours: mine, peer: theirs } = sides;
+  if (theirs === null || mine.samples.length === 0 || theirs.samples.length === 0) return sides;
+  if (job.kind === "train") return { ...sides, check: compareTraining(job.dtype, mine.samples, theirs.samples) };
+  if (job.kind === "grpo" && contest.turns === "by-turns") {
+    return { ...sides, check: compareRollouts(job, mine.samples, theirs.samples) };
+  }
+  return sides;
 }
 
 /** The job with the model's folder in place of its name. */
@@ -83,15 +89,10 @@ async function withFolder(job: Job): Promise<Job> {
 /** Which of PyTorch's two ways is faster for a model and a dtype, found out once a run. */
 const fasterModes = new Map<string, string>();
 
-/** How to start the peer; null where there is none or it is not installed. */
-async function peerCommand(contest: Contest, job: Job, env: Record<string, string>): Promise<string[] | null> {
-  if (contest.peer === null || !existsSync(peersPython)) return null;
-  const command = (given: object) => [
-    peersPython,
-    join(import.meta.dir, "peers", contest.peer ?? ""),
-    JSON.stringify(given),
-  ];
-  if (contest.peer === "llama_generate.py" && job.kind === "generate" && job.dtype !== "f32") {
+/** How to start a peer's script for a job. */
+async function peerCommand(script: string, job: Job, env: Record<string, string>): Promise<string[]> {
+  const command = (given: object) => [peersPython, join(import.meta.dir, "peers", script), JSON.stringify(given)];
+  if (script === "llama_generate.py" && job.kind === "generate" && job.dtype !== "f32") {
     return command({ ...job, folder: await ggufFile(job.model, job.dtype, peersPython) });
   }
   if (job.kind !== "train") return command(job);
