@@ -1,6 +1,7 @@
 // Makes dist/ of the npm package: the workspace packages bundled into one ES module, and their type declarations.
 // `npm pack` runs it (prepack). The native engine, the hash and zod stay imports: they are the package's dependencies.
-import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+// The worker of math verification is a file of its own, which holds the symbolic engine.
+import { readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 
 const here = import.meta.dir;
@@ -10,6 +11,7 @@ const inlined = ["config", "data", "evals", "rewards", "rl"];
 
 rmSync(dist, { recursive: true, force: true });
 await bundle();
+await bundleWorker();
 await declare();
 
 async function bundle(): Promise<void> {
@@ -21,6 +23,27 @@ async function bundle(): Promise<void> {
     external: ["@gradus/native", "@noble/hashes", "zod"],
   });
   if (!result.success) throw new AggregateError(result.logs, "the SDK does not bundle");
+}
+
+/** The worker with the symbolic engine and its dependencies in it, and their licences beside it. */
+async function bundleWorker(): Promise<void> {
+  const rewards = join(packages, "rewards");
+  const result = await Bun.build({
+    entrypoints: [join(rewards, "src", "math", "symbolic-worker.ts")],
+    outdir: dist,
+    target: "node",
+    format: "esm",
+    minify: true,
+  });
+  if (!result.success) throw new AggregateError(result.logs, "the symbolic worker does not bundle");
+  const engine = realpathSync(join(rewards, "node_modules", "@cortex-js", "compute-engine"));
+  const beside = join(engine, "..", "..");
+  const licences = [engine, join(beside, "complex-esm"), join(beside, "@arnog", "colors")].map((folder) => {
+    // A package without a licence file names its licence in its package.json.
+    const file = readdirSync(folder).find((name) => /^licen[cs]e/i.test(name)) ?? "package.json";
+    return `${relative(beside, folder)}\n\n${readFileSync(join(folder, file), "utf8")}`;
+  });
+  writeFileSync(join(dist, "symbolic-worker.licences.txt"), licences.join("\n\n"));
 }
 
 /** tsc writes one declaration a source file; imports of workspace packages become relative ones. */

@@ -1,5 +1,14 @@
 // The public names of @gradus/rewards.
 export { exactReward } from "./exact-reward.ts";
+export {
+  gradingVersion,
+  type MathGrader,
+  type MathMode,
+  type MathOptions,
+  type MathRow,
+  mathGrader,
+  mathModes,
+} from "./grade-math.ts";
 export { isRewardReference, type LoadedReward, loadReward, RewardError } from "./load-reward.ts";
 export { mapAtMost, rewardsAtOnce } from "./map-at-most.ts";
 export { mathReward } from "./math-reward.ts";

@@ -1,0 +1,154 @@
+// A pool of worker processes for symbolic questions. A worker that takes too long or dies is replaced and its question
+// asked once more of a fresh one; then it is a fault. A stuck question holds up its own worker only.
+import { type ChildProcess, spawn } from "node:child_process";
+import { availableParallelism } from "node:os";
+import { fileURLToPath } from "node:url";
+import type { AskSymbolic, SymbolicAnswer, SymbolicQuestion } from "./decide.ts";
+import { answerSchema, lineReader } from "./symbolic-protocol.ts";
+
+export type SymbolicPool = {
+  readonly ask: AskSymbolic;
+  /** Process ids of the workers that are alive. */
+  readonly processIds: () => readonly number[];
+  /** Ends the workers; open questions become faults. */
+  readonly close: () => void;
+};
+
+type Job = {
+  readonly question: SymbolicQuestion;
+  readonly resolve: (answer: SymbolicAnswer) => void;
+  attempts: number;
+};
+type Worker = {
+  readonly child: ChildProcess;
+  ready: boolean;
+  job?: Job | undefined;
+  clock?: ReturnType<typeof setTimeout> | undefined;
+};
+
+/** One try's limit by the clock; it catches only what the guards before it missed. */
+const tryMilliseconds = 1000;
+/** A worker that is not ready by then is killed. */
+const startMilliseconds = 20_000;
+/** When all workers were busy for so long, one more is started, so that stuck questions delay no other. */
+const crowdedMilliseconds = 50;
+const attemptsMax = 2;
+/** Workers that may be stuck at once while others still answer. */
+const spareWorkers = 4;
+
+/** A pool that starts its workers when they are first needed, at most one a core and a few spare ones. */
+export function symbolicPool(options: { readonly workers?: number } = {}): SymbolicPool {
+  const usual = options.workers ?? availableParallelism();
+  const workers = new Set<Worker>();
+  const waiting: Job[] = [];
+  let nextId = 0;
+  let isClosed = false;
+  let failedStarts = 0;
+  let crowded: ReturnType<typeof setTimeout> | undefined;
+
+  function dispatch(): void {
+    for (const worker of workers) {
+      if (waiting.length === 0) break;
+      if (worker.ready && !worker.job) give(worker, waiting.shift());
+    }
+    const starting = [...workers].filter(({ ready }) => !ready).length;
+    if (waiting.length > starting && workers.size < usual) start();
+    if (waiting.length > 0 && !crowded && workers.size < usual + spareWorkers) {
+      crowded = setTimeout(relieve, crowdedMilliseconds);
+      crowded.unref?.();
+    }
+  }
+
+  function relieve(): void {
+    crowded = undefined;
+    const isStarting = [...workers].some(({ ready }) => !ready);
+    if (waiting.length > 0 && !isStarting && !isClosed) start();
+    dispatch();
+  }
+
+  function give(worker: Worker, job: Job | undefined): void {
+    if (!job) return;
+    worker.job = job;
+    job.attempts++;
+    worker.clock = setTimeout(() => worker.child.kill("SIGKILL"), tryMilliseconds);
+    setReferenced(worker, true);
+    worker.child.stdin?.write(`${JSON.stringify({ id: nextId++, ...job.question })}\n`);
+  }
+
+  function start(): void {
+    const child = spawn(process.execPath, [workerFile()], { stdio: ["pipe", "pipe", "ignore"] });
+    const worker: Worker = { child, ready: false };
+    workers.add(worker);
+    worker.clock = setTimeout(() => child.kill("SIGKILL"), startMilliseconds);
+    child.stdout?.setEncoding("utf8");
+    const read = lineReader((line) => answered(worker, line));
+    child.stdout?.on("data", (piece) => read(String(piece)));
+    child.stdin?.on("error", () => child.kill("SIGKILL"));
+    child.on("error", () => ended(worker));
+    child.on("exit", () => ended(worker));
+  }
+
+  function answered(worker: Worker, line: string): void {
+    clearTimeout(worker.clock);
+    const parsed = answerSchema.safeParse(JSON.parse(line));
+    if (!parsed.success) return void worker.child.kill("SIGKILL");
+    const { job } = worker;
+    if ("ready" in parsed.data) {
+      worker.ready = true;
+      failedStarts = 0;
+    } else if (job) {
+      worker.job = undefined;
+      job.resolve(parsed.data.is);
+    }
+    dispatch();
+    if (!worker.job) setReferenced(worker, waiting.length > 0);
+  }
+
+  function ended(worker: Worker): void {
+    if (!workers.delete(worker)) return;
+    clearTimeout(worker.clock);
+    if (!worker.ready) failedStarts++;
+    const { job } = worker;
+    if (job && job.attempts < attemptsMax && !isClosed) waiting.unshift(job);
+    else job?.resolve({ fault: `the symbolic worker died or took over ${tryMilliseconds} ms, ${job.attempts} times` });
+    if (failedStarts > attemptsMax) {
+      for (const { resolve } of waiting.splice(0)) resolve({ fault: "the symbolic worker does not start" });
+      failedStarts = 0;
+    }
+    if (!isClosed) dispatch();
+  }
+
+  return {
+    ask: (question) =>
+      new Promise((resolve) => {
+        if (isClosed) return resolve({ fault: "the symbolic pool is closed" });
+        waiting.push({ question, resolve, attempts: 0 });
+        dispatch();
+      }),
+    processIds: () => [...workers].flatMap(({ child }) => (child.pid === undefined ? [] : [child.pid])),
+    close: () => {
+      isClosed = true;
+      clearTimeout(crowded);
+      for (const { resolve } of waiting.splice(0)) resolve({ fault: "the symbolic pool is closed" });
+      for (const { child } of workers) child.kill("SIGKILL");
+    },
+  };
+}
+
+// An idle worker must not keep the program from ending; one with a question must.
+function setReferenced({ child }: Worker, isReferenced: boolean): void {
+  if (isReferenced) child.ref();
+  else child.unref();
+  for (const stream of [child.stdin, child.stdout]) {
+    if (stream && "ref" in stream && "unref" in stream) {
+      const set = isReferenced ? stream.ref : stream.unref;
+      if (typeof set === "function") set.call(stream);
+    }
+  }
+}
+
+// Beside this file: TypeScript in the repository, JavaScript in the npm package.
+function workerFile(): string {
+  const name = import.meta.url.endsWith(".ts") ? "./symbolic-worker.ts" : "./symbolic-worker.js";
+  return fileURLToPath(new URL(name, import.meta.url));
+}
