@@ -28,6 +28,7 @@ const packageEdges: Record<string, readonly string[]> = {
   sdk: ["native", "config", "data", "rewards", "rl", "evals"],
   store: [],
   train: ["config", "data", "rewards", "rl", "evals", "sdk", "store"],
+  judge: ["rewards"],
 };
 
 /** A module that only one place may know. */
