@@ -8,7 +8,11 @@ mod packed;
 mod paged;
 mod pages;
 mod product;
+mod registers;
+mod scratch;
+mod sequences;
 mod state;
+mod transpose;
 
 pub(crate) use backward::attention_backward;
 pub(crate) use packed::attention;
@@ -43,13 +47,4 @@ fn check_heads(op: &'static str, shape: AttentionShape) -> Result<()> {
         return Err(Error::Invalid { op, reason });
     }
     Ok(())
-}
-
-/// The token ranges of a packed batch; an error unless cu_seqlens starts at 0 and never falls.
-fn sequence_ranges(op: &'static str, cu_seqlens: &[u32]) -> Result<Vec<std::ops::Range<usize>>> {
-    if cu_seqlens[0] != 0 || !cu_seqlens.is_sorted() {
-        let reason = "cu_seqlens must start at 0 and never fall".into();
-        return Err(Error::Invalid { op, reason });
-    }
-    Ok(cu_seqlens.windows(2).map(|pair| pair[0] as usize..pair[1] as usize).collect())
 }

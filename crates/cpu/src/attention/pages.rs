@@ -2,8 +2,11 @@
 //!
 //! Keys are transposed in a page (`[kv_heads, head_dim, 16]`), so that a score is a chain over head_dim for 16 keys at once.
 
+use super::registers::Stored;
 use crate::buffer::Buffer;
-use gradus_ops::{AttentionShape, Error, KvPageShape, PAGE_TOKENS, Result};
+use gradus_ops::{AttentionShape, Error, KEY_BLOCK, KvPageShape, PAGE_TOKENS, Result};
+use gradus_tensor::DType;
+use half::bf16;
 
 /// See [`gradus_ops::Backend::kv_append`].
 pub(crate) fn kv_append(
@@ -14,12 +17,26 @@ pub(crate) fn kv_append(
     k_pages: &mut Buffer,
     v_pages: &mut Buffer,
 ) -> Result<()> {
+    match qkv.dtype() {
+        DType::BF16 => append::<bf16>(shape, qkv, slots, tokens, k_pages, v_pages),
+        _ => append::<f32>(shape, qkv, slots, tokens, k_pages, v_pages),
+    }
+}
+
+fn append<E: Stored>(
+    shape: KvPageShape,
+    qkv: &Buffer,
+    slots: &Buffer,
+    tokens: usize,
+    k_pages: &mut Buffer,
+    v_pages: &mut Buffer,
+) -> Result<()> {
     const OP: &str = "kv_append";
     let dim = shape.attention.qkv_dim();
-    let qkv = qkv.f32(OP, "qkv", tokens * dim)?;
+    let qkv = qkv.slice::<E>(OP, "qkv", tokens * dim)?;
     let slots = slots.u32(OP, "slots", tokens)?;
-    let k_pages = k_pages.f32_mut(OP, "k_pages", shape.elements())?;
-    let v_pages = v_pages.f32_mut(OP, "v_pages", shape.elements())?;
+    let k_pages = k_pages.slice_mut::<E>(OP, "k_pages", shape.elements())?;
+    let v_pages = v_pages.slice_mut::<E>(OP, "v_pages", shape.elements())?;
     if let Some(token) = slots.iter().position(|slot| *slot as usize / PAGE_TOKENS >= shape.pages) {
         let reason = format!("token {token} has slot {}, the cache has {} pages", slots[token], shape.pages);
         return Err(Error::Invalid { op: OP, reason });
@@ -48,8 +65,14 @@ pub(crate) fn kv_copy_page(
         return Err(Error::Invalid { op: OP, reason });
     }
     let page_len = page_elements(shape.attention);
+    let part = from * page_len..(from + 1) * page_len;
     for (what, pages) in [("k_pages", k_pages), ("v_pages", v_pages)] {
-        pages.f32_mut(OP, what, shape.elements())?.copy_within(from * page_len..(from + 1) * page_len, to * page_len);
+        match pages.dtype() {
+            DType::BF16 => {
+                pages.slice_mut::<bf16>(OP, what, shape.elements())?.copy_within(part.clone(), to * page_len);
+            }
+            _ => pages.f32_mut(OP, what, shape.elements())?.copy_within(part.clone(), to * page_len),
+        }
     }
     Ok(())
 }
@@ -60,7 +83,7 @@ pub(super) fn page_elements(shape: AttentionShape) -> usize {
 }
 
 /// Puts the keys and values of one qkv row at `offset` of a page.
-pub(super) fn store_token(shape: AttentionShape, row: &[f32], offset: usize, k_page: &mut [f32], v_page: &mut [f32]) {
+fn store_token<E: Stored>(shape: AttentionShape, row: &[E], offset: usize, k_page: &mut [E], v_page: &mut [E]) {
     let head_dim = shape.head_dim;
     let (keys, values) = row[shape.q_dim()..].split_at(shape.kv_heads * head_dim);
     // [kv_heads, head_dim] in a row, so the transposed columns of all heads follow each other.
@@ -73,32 +96,36 @@ pub(super) fn store_token(shape: AttentionShape, row: &[f32], offset: usize, k_p
     }
 }
 
-/// Pages of one sequence as its query rows see them: `table[i]` holds positions 16·i to 16·i + 15.
+/// Pages of one key block; those past the keys asked for are empty.
+pub(super) type Block<'a, E> = [&'a [E]; KEY_BLOCK / PAGE_TOKENS];
+
+/// Keys and values of all sequences, and the table that says which page holds which positions.
 #[derive(Clone, Copy)]
-pub(super) struct PageView<'a> {
-    pub(super) shape: AttentionShape,
-    pub(super) kv_head: usize,
-    pub(super) table: &'a [u32],
-    pub(super) k_pages: &'a [f32],
-    pub(super) v_pages: &'a [f32],
+pub(super) struct Pages<'a, E> {
+    /// The numbers of the pages; where there is none, pages are numbered as they lie.
+    pub(super) table: Option<&'a [u32]>,
+    pub(super) keys: &'a [E],
+    pub(super) values: &'a [E],
 }
 
-impl<'a> PageView<'a> {
-    /// `[head_dim][16]` keys of page `index` of the sequence.
+impl<'a, E> Pages<'a, E> {
+    /// Keys `[head_dim][16]` and values `[16][head_dim]` of one head in the `count` pages from entry `first` of the table.
     #[inline(always)]
-    pub(super) fn keys(&self, index: usize) -> &'a [f32] {
-        self.part(self.k_pages, index)
-    }
-
-    /// `[16][head_dim]` values of page `index` of the sequence.
-    #[inline(always)]
-    pub(super) fn values(&self, index: usize) -> &'a [f32] {
-        self.part(self.v_pages, index)
-    }
-
-    #[inline(always)]
-    fn part(&self, pages: &'a [f32], index: usize) -> &'a [f32] {
-        let len = self.shape.head_dim * PAGE_TOKENS;
-        &pages[(self.table[index] as usize * self.shape.kv_heads + self.kv_head) * len..][..len]
+    pub(super) fn block(
+        &self,
+        shape: AttentionShape,
+        kv_head: usize,
+        first: usize,
+        count: usize,
+    ) -> (Block<'a, E>, Block<'a, E>) {
+        let (mut keys, mut values): (Block<'a, E>, Block<'a, E>) = ([&[]; 4], [&[]; 4]);
+        let len = shape.head_dim * PAGE_TOKENS;
+        for index in 0..count {
+            let page = self.table.map_or(first + index, |table| table[first + index] as usize);
+            let start = (page * shape.kv_heads + kv_head) * len;
+            keys[index] = &self.keys[start..][..len];
+            values[index] = &self.values[start..][..len];
+        }
+        (keys, values)
     }
 }

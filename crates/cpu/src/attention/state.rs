@@ -1,65 +1,47 @@
 //! The running state of query rows in the online softmax: largest score, sum of exponentials, weighted sum of values.
 
-use crate::lanes::{Lanes, fold_max, fold_sum, larger};
+use super::registers::Stored;
+use super::scratch::{Arena, lines};
+use crate::lanes::larger;
 use crate::math::{exp, log};
+use crate::vector::Vector;
 use gradus_ops::{KEY_BLOCK, LANES};
 
-/// States of several query rows over the keys seen so far.
-pub(super) struct States {
-    head_dim: usize,
-    largest: Vec<f32>,
-    sum: Vec<f32>,
-    /// [rows, head_dim], not yet divided by the sum.
-    pub(super) output: Vec<f32>,
+/// Numbers of a row array: sixteen rows are computed at once, from any row on.
+const fn padded(rows: usize) -> usize {
+    rows + LANES
 }
 
-impl States {
-    pub(super) fn new(rows: usize, head_dim: usize) -> States {
-        States {
-            head_dim,
-            largest: vec![f32::NEG_INFINITY; rows],
-            sum: vec![0.0; rows],
-            output: vec![0.0; rows * head_dim],
-        }
+/// States of several query rows over the keys seen so far.
+pub(super) struct States<'a> {
+    rows: usize,
+    head_dim: usize,
+    /// [rows], padded
+    largest: &'a mut [f32],
+    /// [rows], padded
+    sum: &'a mut [f32],
+    /// [rows, head_dim], not yet divided by the sum.
+    pub(super) output: &'a mut [f32],
+}
+
+impl<'a> States<'a> {
+    /// Elements of scratch that [`States::new`] takes.
+    pub(super) const fn len(rows: usize, head_dim: usize) -> usize {
+        2 * lines(padded(rows)) + lines(rows * head_dim)
+    }
+
+    /// Undefined until cleared.
+    pub(super) fn new(memory: &mut Arena<'a>, rows: usize, head_dim: usize) -> States<'a> {
+        let (largest, sum) = (memory.cut(padded(rows)), memory.cut(padded(rows)));
+        States { rows, head_dim, largest, sum, output: memory.cut(rows * head_dim) }
     }
 
     /// No key seen.
+    #[inline(always)]
     pub(super) fn clear(&mut self) {
         self.largest.fill(f32::NEG_INFINITY);
         self.sum.fill(0.0);
         self.output.fill(0.0);
-    }
-
-    /// Takes one block's products q·k into the state of `row`: scores beyond the first `keys` are masked, and each score
-    /// becomes exp(score − largest). The output is rescaled; adding the block's values to it is the caller's part.
-    #[inline(always)]
-    pub(super) fn take_scores(&mut self, row: usize, scale: f32, keys: usize, scores: &mut [f32]) {
-        let scores = &mut scores[..KEY_BLOCK];
-        let mut tops: Lanes = [f32::NEG_INFINITY; LANES];
-        for (quarter, scores) in scores.chunks_exact_mut(LANES).enumerate() {
-            for i in 0..LANES {
-                let masked = quarter * LANES + i >= keys;
-                scores[i] = if masked { f32::NEG_INFINITY } else { scores[i] * scale };
-                tops[i] = larger(tops[i], scores[i]);
-            }
-        }
-        let largest = larger(self.largest[row], fold_max(tops));
-        let mut sums: Lanes = [0.0; LANES];
-        for scores in scores.chunks_exact_mut(LANES) {
-            for i in 0..LANES {
-                scores[i] = exp(scores[i] - largest);
-                sums[i] += scores[i];
-            }
-        }
-        let rescale = exp(self.largest[row] - largest);
-        self.sum[row] = self.sum[row].mul_add(rescale, fold_sum(sums));
-        self.largest[row] = largest;
-        // Skipping is exact only where the factor is exactly 1.
-        if rescale != 1.0 {
-            for output in &mut self.output[row * self.head_dim..][..self.head_dim] {
-                *output *= rescale;
-            }
-        }
     }
 
     /// Merges the state of `row` over later keys; both have seen at least one key.
@@ -77,9 +59,9 @@ impl States {
 
     /// out = output / sum
     #[inline(always)]
-    pub(super) fn write_output(&self, row: usize, out: &mut [f32]) {
+    pub(super) fn write_output<T: Stored>(&self, row: usize, out: &mut [T]) {
         for (out, output) in out.iter_mut().zip(&self.output[row * self.head_dim..][..self.head_dim]) {
-            *out = output / self.sum[row];
+            *out = T::from_f32(output / self.sum[row]);
         }
     }
 
@@ -88,4 +70,125 @@ impl States {
     pub(super) fn log_sum(&self, row: usize) -> f32 {
         self.largest[row] + log(self.sum[row])
     }
+}
+
+/// Scores of several query rows against one block of keys, and what the softmax needs beside them.
+pub(super) struct Scores<'a> {
+    /// [rows, 64]
+    pub(super) values: &'a mut [f32],
+    /// [rows], padded: the block's largest score, then the factor on what the state had.
+    factor: &'a mut [f32],
+    /// [rows], padded
+    sum: &'a mut [f32],
+}
+
+impl<'a> Scores<'a> {
+    /// Elements of scratch that [`Scores::new`] takes.
+    pub(super) const fn len(rows: usize) -> usize {
+        lines(rows * KEY_BLOCK) + 2 * lines(padded(rows))
+    }
+
+    pub(super) fn new(memory: &mut Arena<'a>, rows: usize) -> Scores<'a> {
+        let values = memory.cut(rows * KEY_BLOCK);
+        Scores { values, factor: memory.cut(padded(rows)), sum: memory.cut(padded(rows)) }
+    }
+
+    /// Takes the products q·k of one block into the states of all rows from `first`. Row r has `keys[r] - start` keys in the
+    /// block (64 at most, 1 at least): each of its scores becomes exp(score − largest), 0 from there to the end of a page.
+    /// The output is rescaled; adding the block's values to it is the caller's part.
+    #[inline(always)]
+    pub(super) fn take<V: Vector>(
+        &mut self,
+        first: usize,
+        keys: &[u32],
+        start: usize,
+        scale: f32,
+        states: &mut States,
+    ) {
+        let rows = states.rows;
+        for row in first..rows {
+            let inside = (keys[row] as usize - start).min(KEY_BLOCK);
+            self.factor[row] = scale_scores::<V>(self.row(row), inside, scale);
+        }
+        for row in (first..rows).step_by(LANES) {
+            let largest: V = at(states.largest, row);
+            let grown = largest.larger(at(self.factor, row));
+            put(states.largest, row, grown);
+            put(self.factor, row, exp(largest - grown));
+        }
+        for row in first..rows {
+            let inside = (keys[row] as usize - start).min(KEY_BLOCK);
+            let largest = states.largest[row];
+            self.sum[row] = exponentials::<V>(self.row(row), inside, largest);
+            // Skipping is exact only where the factor is exactly 1.
+            let factor = self.factor[row];
+            if factor != 1.0 {
+                for output in &mut states.output[row * states.head_dim..][..states.head_dim] {
+                    *output *= factor;
+                }
+            }
+        }
+        for row in (first..rows).step_by(LANES) {
+            let sum: V = at(states.sum, row);
+            put(states.sum, row, sum.fma(at(self.factor, row), at(self.sum, row)));
+        }
+    }
+
+    #[inline(always)]
+    fn row(&mut self, row: usize) -> &mut [f32] {
+        &mut self.values[row * KEY_BLOCK..][..KEY_BLOCK]
+    }
+}
+
+#[inline(always)]
+fn at<V: Vector>(values: &[f32], start: usize) -> V {
+    V::load(values[start..].first_chunk().expect("row arrays are padded"))
+}
+
+#[inline(always)]
+fn put<V: Vector>(values: &mut [f32], start: usize, value: V) {
+    value.store(values[start..].first_chunk_mut().expect("row arrays are padded"));
+}
+
+/// Scales the products of the first `keys` keys; those beyond, up to the end of their page, become −inf. The largest score.
+#[inline(always)]
+fn scale_scores<V: Vector>(scores: &mut [f32], keys: usize, scale: f32) -> f32 {
+    let mut tops = V::splat(f32::NEG_INFINITY);
+    for (page, scores) in scores.as_chunks_mut::<LANES>().0.iter_mut().enumerate().take(keys.div_ceil(LANES)) {
+        let mut scaled = V::load(scores) * V::splat(scale);
+        if keys < (page + 1) * LANES {
+            let mask = masked_from(keys % LANES);
+            scaled = V::if_less(mask, V::splat(0.0), mask, scaled);
+        }
+        tops = tops.larger(scaled);
+        scaled.store(scores);
+    }
+    tops.fold_max()
+}
+
+/// −inf in the lanes from `lane` on, 0 before.
+#[inline(always)]
+pub(super) fn masked_from<V: Vector>(lane: usize) -> V {
+    const MASKS: [f32; 2 * LANES] = {
+        let mut masks = [f32::NEG_INFINITY; 2 * LANES];
+        let mut lane = 0;
+        while lane < LANES {
+            masks[lane] = 0.0;
+            lane += 1;
+        }
+        masks
+    };
+    at(&MASKS, LANES - lane)
+}
+
+/// score = exp(score − largest) of the pages of the first `keys` keys; their sum.
+#[inline(always)]
+fn exponentials<V: Vector>(scores: &mut [f32], keys: usize, largest: f32) -> f32 {
+    let mut sums = V::splat(0.0);
+    for scores in scores.as_chunks_mut::<LANES>().0.iter_mut().take(keys.div_ceil(LANES)) {
+        let share = exp(V::load(scores) - V::splat(largest));
+        sums = sums + share;
+        share.store(scores);
+    }
+    sums.fold_sum()
 }
