@@ -53,6 +53,12 @@ export interface NativeLatestCheckpoint {
   warnings: Array<string>
 }
 
+/** Added to the logit of one token; -Infinity forbids it. */
+export interface NativeLogitBias {
+  token: number
+  bias: number
+}
+
 /** Bytes held by class, as of now. */
 export interface NativeMemory {
   weights: number
@@ -184,6 +190,14 @@ export interface NativeSampling {
   maxTokens?: number
   /** 0 takes the likeliest token. */
   temperature: number
+  /** Limits and changes of what is drawn from; absent ones do nothing. A rollout has none. */
+  topK?: number
+  topP?: number
+  minP?: number
+  repetitionPenalty?: number
+  presencePenalty?: number
+  frequencyPenalty?: number
+  logitBias?: Array<NativeLogitBias>
   /** The run's seed: the Philox key. */
   seed: bigint
   /** Words of the random stream beside the prompt and the response's index. */

@@ -35,8 +35,9 @@ test("options: unknown, mistyped, of the wrong kind, not in this version", async
   await refused(() => policy.generate([ids], { temperature: -1 }), "bad-option", "temperature is -1");
   await refused(() => policy.generate([ids], { temperature: 1e-45 }), "out-of-range", "use 0 for the likeliest token");
   await refused(() => policy.generate([ids], { seed: -1 }), "bad-option", "seed is -1");
-  for (const name of ["topP", "topK", "minP", "repetitionPenalty", "logitBias"]) {
-    await refused(() => policy.generate([ids], { [name]: 0.9 }), "unsupported", name, "only temperature sampling");
+  const limits = ["topP", "topK", "minP", "repetitionPenalty", "presencePenalty", "frequencyPenalty", "logitBias"];
+  for (const name of limits) {
+    await refused(() => policy.score([ids], { [name]: 0.9 }), "unsupported", name, "only generate and stream have it");
     const rollout = { groupSize: 2, maxResponseLength: 3, temperature: 1, seed: 1, [name]: 0.9 };
     await refused(() => policy.rollout([ids], rollout), "unsupported", name, "RL samples from the whole distribution");
   }

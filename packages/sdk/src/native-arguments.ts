@@ -18,9 +18,28 @@ export function generateSampling(
   call: number,
   options: Omit<z.output<typeof generateOptions>, "logprobs">,
 ): NativeSampling {
-  const { n, maxTokens, temperature, seed, purpose, stage, step, stop } = options;
-  const sampling = { call, n, temperature, seed: BigInt(seed), purpose, stage, step, stop: [...stop], pieces: false };
-  return maxTokens === undefined ? sampling : { ...sampling, maxTokens };
+  const { n, maxTokens, temperature, seed, purpose, stage, step, stop, logitBias } = options;
+  const { topK, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty } = options;
+  const bias = Object.entries(logitBias ?? {}).map(([token, bias]) => ({ token: Number(token), bias }));
+  return {
+    call,
+    n,
+    ...(maxTokens !== undefined && { maxTokens }),
+    temperature,
+    ...(topK !== undefined && { topK }),
+    topP,
+    minP,
+    repetitionPenalty,
+    presencePenalty,
+    frequencyPenalty,
+    ...(bias.length > 0 && { logitBias: bias }),
+    seed: BigInt(seed),
+    purpose,
+    stage,
+    step,
+    stop: [...stop],
+    pieces: false,
+  };
 }
 
 export function rolloutSampling(call: number, options: z.output<typeof rolloutOptions>): NativeSampling {

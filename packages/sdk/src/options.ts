@@ -64,11 +64,44 @@ export const createOptions = z.strictObject({
   seed,
 });
 
+const change = z.number().min(-1e4).max(1e4);
+
+/**
+ * What is drawn from, where it is not the whole distribution. In this order: logit bias, repetition penalty, presence and frequency
+ * penalty (as in vLLM); temperature; top-k, top-p, min-p (as in transformers). Equal tokens count by the lower id.
+ * A response's logprobs and entropies never know of them: they are the policy's own, as `score` gives them.
+ */
+const limits = {
+  /** Draws from so many of the likeliest tokens; by default from all. */
+  topK: count.optional(),
+  /** Draws from the fewest likeliest tokens that together have this probability; 1 draws from all. */
+  topP: z.number().positive().max(1).default(1),
+  /** Draws from tokens with at least this fraction of the likeliest one's probability; 0 draws from all. */
+  minP: z.number().min(0).max(1).default(0),
+  /** Divides positive and multiplies other logits of tokens in prompt and response; 1 leaves them, more avoids repetition. */
+  repetitionPenalty: z.number().min(0.01).max(100).default(1),
+  /** Taken from the logit of each token that is in the response. */
+  presencePenalty: change.default(0),
+  /** Taken from the logit of each token once for each time that it is in the response. */
+  frequencyPenalty: change.default(0),
+  /** Token id to what is added to its logit; -Infinity forbids the token. */
+  logitBias: z
+    .record(
+      z.string().regex(/^(0|[1-9]\d{0,8})$/),
+      z.union([change, z.literal(Number.NEGATIVE_INFINITY)], {
+        error: "expected a number from -10000 to 10000, or -Infinity to forbid the token",
+      }),
+      { error: ({ code }) => (code === "invalid_key" ? "expected a token id" : "expected an object of token ids") },
+    )
+    .optional(),
+};
+
 const sampling = {
   /** Most tokens of a response; by default 512, or what the context leaves. */
   maxTokens: count.optional(),
   /** 0 takes the likeliest token. */
   temperature: temperature.default(1),
+  ...limits,
   /** Equal calls with equal seeds give equal responses, whatever else runs. */
   seed: seed.default(0),
   /** Strings that end a response and are not part of its text. */
@@ -133,7 +166,7 @@ export const checkpointOptions = z.strictObject({
   replace: z.boolean().optional(),
 });
 
-const otherSampling = new Set(["topP", "topK", "minP", "repetitionPenalty", "logitBias"]);
+const limitNames = new Set(Object.keys(limits));
 
 /** The calls whose responses are trained on. */
 const rlCalls = new Set(["rollout", "grpo"]);
@@ -163,11 +196,11 @@ export function readOptions<S extends z.ZodObject>(schema: S, call: string, opti
 
 function refuseByName(schema: z.ZodObject, call: string, options: unknown): void {
   if (typeof options !== "object" || options === null) return;
-  const refused = Object.keys(options).find((name) => otherSampling.has(name) && !(name in schema.shape));
+  const refused = Object.keys(options).find((name) => limitNames.has(name) && !(name in schema.shape));
   if (refused === undefined || valueAt(options, [refused]) === undefined) return;
   const reason = rlCalls.has(call)
     ? "RL samples from the whole distribution, since it is what the loss knows; leave it out, or set temperature"
-    : "not in this version: only temperature sampling; leave it out, or set temperature";
+    : "only generate and stream have it; leave it out, or set temperature";
   throw new GradusError("unsupported", `${call}: ${refused}: ${reason}`, { value: refused });
 }
 
