@@ -65,7 +65,10 @@ export function cleanAnswer(answer: string): string {
     .replace(/\\[dtc]frac(?![a-zA-Z])/g, "\\frac")
     .replace(/\\[dt]binom(?![a-zA-Z])/g, "\\binom")
     .replace(/\\(?:mbox|textnormal|textrm|textsf|texttt|hbox|textup|textbf|textit|emph)(?![a-zA-Z])/g, "\\text")
-    .replace(/\\(?:mathbf|mathit|mathsf|boldsymbol|bm|mathtt|operatorname\*?)(?![a-zA-Z])/g, "\\mathrm")
+    .replace(
+      /\\(?:mathbf|mathit|mathcal|mathscr|mathfrak|mathnormal|mathsf|boldsymbol|bm|mathtt|operatorname\*?)(?![a-zA-Z])/g,
+      "\\mathrm",
+    )
     .replace(/\\[lr](?:brace|brack|paren)(?![a-zA-Z])/g, (name) => brackets.get(name) ?? name)
     .replace(/\\[()[\]]/g, " ");
   return withoutDollars(text)

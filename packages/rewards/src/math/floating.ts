@@ -154,6 +154,11 @@ function callValue(
     }
     case "binomial":
       return binomial(a, b);
+    case "max":
+    case "min": {
+      if (args.length !== 2 || !isReal(a) || !isReal(b)) return undefined;
+      return a.re > b.re === (name === "max") ? a : b;
+    }
     default:
       return undefined;
   }
@@ -192,6 +197,9 @@ const realFunctions: ReadonlyMap<string, (x: number) => number> = new Map([
   ["arccot", (x) => Math.PI / 2 - Math.atan(x)],
   ["arcsec", (x) => Math.acos(1 / x)],
   ["arccsc", (x) => Math.asin(1 / x)],
+  ["arcsinh", Math.asinh],
+  ["arccosh", Math.acosh],
+  ["arctanh", Math.atanh],
 ]);
 
 function functionValue(name: string, a: Complex): Complex | undefined {

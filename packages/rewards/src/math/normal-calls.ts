@@ -20,6 +20,7 @@ import {
   atom,
   constant,
   constantOf,
+  greatestCommonDivisor,
   multiplyRational,
   one,
   type Polynomial,
@@ -55,9 +56,28 @@ export function openCall({ name, args }: Call, context: NormalContext): Quotient
       return divide(openFunction("ln", a, context), openFunction("ln", normalForm(second, context), context), context);
     case "binomial":
       return binomial(a, normalForm(second, context), context) ?? opaque(name, args, context);
+    case "gcd":
+    case "lcm":
+      return divisors(name, args, context) ?? opaque(name, args, context);
     default:
       return opaque(name, args, context);
   }
+}
+
+// The greatest common divisor or least common multiple of whole numbers.
+function divisors(name: "gcd" | "lcm", args: readonly Expression[], context: NormalContext): Quotient | undefined {
+  let result: bigint | undefined;
+  for (const part of args) {
+    const value = constantValue(normalForm(part, context));
+    if (!value || value.denominator !== 1n) return undefined;
+    const next = value.numerator < 0n ? -value.numerator : value.numerator;
+    if (result === undefined) result = next;
+    else {
+      const shared = greatestCommonDivisor(result, next);
+      result = name === "gcd" ? shared : shared === 0n ? 0n : (result / shared) * next;
+    }
+  }
+  return result === undefined ? undefined : whole(constant(rational(result)));
 }
 
 function openFunction(name: string, argument: Quotient, context: NormalContext): Quotient {

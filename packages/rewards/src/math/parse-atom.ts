@@ -38,7 +38,20 @@ const constantCommands: ReadonlyMap<string, Expression> = new Map([
 ]);
 
 const argumentCommands = new Set(["frac", "sqrt", "binom", "boxed", "fbox", "overline", "bar", "vec", "hat", "mathbb"]);
-const openers = new Set(["lfloor", "lceil", "lvert", "vert", "lVert", "langle", "begin", "sum", "prod", "int"]);
+const openers = new Set([
+  "lfloor",
+  "lceil",
+  "llcorner",
+  "ulcorner",
+  "lvert",
+  "vert",
+  "lVert",
+  "langle",
+  "begin",
+  "sum",
+  "prod",
+  "int",
+]);
 
 /** Whether a factor may begin here, so that a product is implied. */
 export function startsAtom(scanner: Scanner): boolean {
@@ -146,7 +159,7 @@ function unknownFunction(scanner: Scanner, letter: string): Expression | undefin
 }
 
 /** A symbol with the subscript that follows: `x_1`, `x_{12}`, `x_\text{max}`. */
-function subscripted(scanner: Scanner, name: string): Expression {
+export function subscripted(scanner: Scanner, name: string): Expression {
   if (!take(scanner, /_/y)) return symbol(name);
   const index = peek(scanner) === "{" ? takeGroupText(scanner) : (take(scanner, /\\[a-zA-Z]+|\S/y)?.[0] ?? "");
   return symbol(`${name}_${index.replace(/\\(?:text|mathrm)\s*|[\s{}]/g, "")}`);
@@ -169,6 +182,7 @@ function parseArgumentCommand(scanner: Scanner, command: string): Expression {
   switch (command) {
     case "frac":
       return call("divide", parseMandatory(scanner), parseMandatory(scanner));
+    case "choose":
     case "binom":
       return call("binomial", parseMandatory(scanner), parseMandatory(scanner));
     case "sqrt":
@@ -185,13 +199,17 @@ function parseArgumentCommand(scanner: Scanner, command: string): Expression {
     case "bar":
     case "vec":
     case "hat":
-      return symbol(`${command}(${takeArgumentText(scanner)})`);
+      return subscripted(scanner, `${command}(${takeArgumentText(scanner)})`);
     case "dollar":
       return { kind: "quantity", value: parsePower(scanner), unit: "$" };
     case "lfloor":
       return closed(scanner, "floor", "\\rfloor");
     case "lceil":
       return closed(scanner, "ceil", "\\rceil");
+    case "llcorner":
+      return closed(scanner, "floor", "\\lrcorner");
+    case "ulcorner":
+      return closed(scanner, "ceil", "\\urcorner");
     case "lvert":
       return closed(scanner, "abs", "\\rvert");
     case "vert":
@@ -239,9 +257,9 @@ function parseFunction(scanner: Scanner, name: string): Expression {
   const base = name === "log" && take(scanner, /_/y) ? parseMandatory(scanner) : undefined;
   const power = take(scanner, /\^/y) ? parseMandatory(scanner) : undefined;
   const operand = parseArgument(scanner);
-  if (name === "log") return raised(base ? call("log", operand, base) : call("ln", operand), power);
+  if (name === "log") return raised(call("log", operand, base ?? number(10n)), power);
   const isInverse = power?.kind === "number" && power.value.numerator === -1n && power.value.denominator === 1n;
-  if (isInverse && /^(?:sin|cos|tan|cot|sec|csc)$/.test(name)) return call(`arc${name}`, operand);
+  if (isInverse && /^(?:sin|cos|tan|cot|sec|csc|sinh|cosh|tanh)$/.test(name)) return call(`arc${name}`, operand);
   const args = operand.kind === "sequence" && /^(?:max|min|gcd|lcm)$/.test(name) ? operand.items : [operand];
   return raised(call(name, ...args), power);
 }
@@ -373,13 +391,13 @@ function parseMatrix(scanner: Scanner): Expression {
 
 // \sum_{k=a}^{b} body: the variable, the bounds and the body.
 function parseSeries(scanner: Scanner, name: "sum" | "prod"): Expression {
+  const before = accept(scanner, "^") ? parseMandatory(scanner) : undefined;
   expect(scanner, "_");
   expect(scanner, "{");
   const variable = take(scanner, /[a-zA-Z]/y)?.[0] ?? fail(scanner, "the index");
   expect(scanner, "=");
   const from = parseSum(scanner);
   expect(scanner, "}");
-  expect(scanner, "^");
-  const to = parseMandatory(scanner);
-  return call(name, symbol(variable), from, to, parseArgument(scanner));
+  if (!before) expect(scanner, "^");
+  return call(name, symbol(variable), from, before ?? parseMandatory(scanner), parseArgument(scanner));
 }

@@ -1,6 +1,6 @@
 // Reads relations, sets, sums, products and powers; parse-atom.ts reads what stands between the operators.
 import { call, type Expression, number, type Sign } from "./expression.ts";
-import { parseAtom, startsAtom } from "./parse-atom.ts";
+import { parseAtom, startsAtom, subscripted } from "./parse-atom.ts";
 import { accept, fail, match, nested, peek, peekCommand, type Scanner, take, takeGroupText } from "./scanner.ts";
 import { attachUnit, takeUnit } from "./units.ts";
 
@@ -79,18 +79,26 @@ export function parseProduct(scanner: Scanner): Expression {
     else {
       const unit = takeUnit(scanner);
       if (unit !== undefined) left = attachUnit(left, unit);
-      else if (startsFactor(scanner)) left = call("multiply", left, parsePower(scanner));
+      else if (startsFactor(scanner, left)) left = call("multiply", left, parsePower(scanner));
       else return left;
     }
   }
 }
 
 // Two numbers side by side are no product, and `|` closes inside an absolute value.
-function startsFactor(scanner: Scanner): boolean {
+function startsFactor(scanner: Scanner, left: Expression): boolean {
   const next = peek(scanner);
-  if (next === "" || /[\d.]/.test(next)) return false;
+  if (next === "" || next === ".") return false;
+  if (/\d/.test(next)) return !endsInNumber(left);
   if (next === "|") return scanner.bars === 0;
   return startsAtom(scanner);
+}
+
+function endsInNumber(left: Expression): boolean {
+  if (left.kind === "call" && (left.name === "multiply" || left.name === "divide" || left.name === "power")) {
+    return left.args.slice(1).some(endsInNumber);
+  }
+  return left.kind !== "symbol" && left.kind !== "call";
 }
 
 function parseSigned(scanner: Scanner): Expression {
@@ -121,8 +129,11 @@ export function parsePower(scanner: Scanner): Expression {
       base = attachUnit(base, "°");
     } else if (take(scanner, /\\?%/y)) base = attachUnit(base, "%");
     else if (take(scanner, /\^\s*(?:\{\s*(?:\\prime\s*)+\}|\\prime(?![a-zA-Z]))|'/y)) base = prime(base);
-    else if (take(scanner, /\^/y)) base = call("power", base, parseExponent(scanner));
-    else return base;
+    else if (take(scanner, /\^/y)) {
+      const exponent = parseExponent(scanner);
+      // x^2_i is x_i squared.
+      base = call("power", base.kind === "symbol" ? subscripted(scanner, base.name) : base, exponent);
+    } else return base;
   }
 }
 
@@ -145,10 +156,14 @@ function parseExponent(scanner: Scanner): Expression {
 
 /** What a function is applied to: a group, or the product that follows up to a sum, a relation or another function. */
 export function parseArgument(scanner: Scanner): Expression {
-  const next = peek(scanner);
-  if (next === "(" || next === "{") return parsePower(scanner);
+  // An exponent behind the group is the function's: \cos(x)^2 is (cos x)^2.
+  if (/[({]/.test(peek(scanner))) return parseAtom(scanner);
   let left = parseSigned(scanner);
-  while (startsFactor(scanner) && !isFunctionCommand(peekCommand(scanner)) && !match(scanner, /\\(?:text|mathrm)/y)) {
+  while (
+    startsFactor(scanner, left) &&
+    !isFunctionCommand(peekCommand(scanner)) &&
+    !match(scanner, /\\(?:text|mathrm)/y)
+  ) {
     left = call("multiply", left, parsePower(scanner));
   }
   if (match(scanner, /\/\s*\d/y) && take(scanner, /\//y)) left = call("divide", left, parsePower(scanner));
@@ -157,12 +172,15 @@ export function parseArgument(scanner: Scanner): Expression {
 
 /** Functions that LaTeX writes as commands, with the name that the tree has for each. */
 export const functionNames: ReadonlyMap<string, string> = new Map(
-  "sin cos tan cot sec csc sinh cosh tanh coth exp ln arcsin arccos arctan arccot arcsec arccsc max min gcd det"
+  "sin cos tan cot sec csc sinh cosh tanh coth exp ln arcsin arccos arctan arccot arcsec arccsc arcsinh arccosh arctanh max min gcd det"
     .split(" ")
     .map((name): [string, string] => [name, name])
     .concat([
       ["lg", "log"],
       ["log", "log"],
+      ["arsinh", "arcsinh"],
+      ["arcosh", "arccosh"],
+      ["artanh", "arctanh"],
       ["tg", "tan"],
       ["ctg", "cot"],
       ["cosec", "csc"],
