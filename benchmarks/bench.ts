@@ -55,16 +55,16 @@ function readFlags() {
 }
 
 /** Builds the program that measures the machine and starts it. */
-async function startMachine(threads: number): Promise<{ machine: Machine; level: string; peaks: Peaks }> {
+async function startMachine(): Promise<{ machine: Machine; level: string; peaks: Peaks }> {
   const build = "cargo build --release --quiet --package gradus-cpu --example machine_limits".split(" ");
   const { exitCode, output } = await runCommand(build, { cwd: root, show: false });
   if (exitCode !== 0) refuse(`machine_limits did not build:\n${output.trimEnd().split("\n").slice(-12).join("\n")}`);
   const target = Bun.env.CARGO_TARGET_DIR ?? join(root, "target");
   const limitsProgram = join(target, "release", "examples", "machine_limits");
-  const [limits, told] = await Child.start([limitsProgram, "limits", String(threads)]);
+  const [limits, told] = await Child.start([limitsProgram, "limits"]);
   const peaks = await measurePeaks(limits);
   const kind = machineKind(readFileSync("/proc/cpuinfo", "utf8"));
-  const machine = { kind, threads, limitsProgram, limits, hasBf16: peaks.bf16Gflops !== null };
+  const machine = { kind, threads: Number(told.threads), limitsProgram, limits, hasBf16: peaks.bf16Gflops !== null };
   return { machine, level: String(told.level), peaks };
 }
 
@@ -80,8 +80,8 @@ if (flags["setup-peers"]) {
 }
 
 const began = performance.now();
-const threads = cpus().length;
-const { machine, level, peaks: first } = await startMachine(threads);
+const { machine, level, peaks: first } = await startMachine();
+const { threads } = machine;
 const show = (line: string) => (flags.json ? process.stderr.write(`${line}\n`) : console.log(line));
 show(tableLine(headings));
 const rows: Row[] = [];
@@ -107,7 +107,7 @@ const overRun = (figure: (peaks: Peaks) => number | null) => {
 const told: Result = result.parse({
   rows,
   commit,
-  machine: `${cpus()[0]?.model ?? "unknown"}${machine.kind === undefined ? "" : ` (${machine.kind})`}, ${threads} cores`,
+  machine: `${cpus()[0]?.model ?? "unknown"}${machine.kind === undefined ? "" : ` (${machine.kind})`}, ${cpus().length} cores`,
   level,
   threads,
   peaks: {

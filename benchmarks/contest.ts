@@ -24,10 +24,13 @@ export type RowPlan = {
  */
 export type Turns = "by-turns" | "apart" | "starting";
 
+/** The peers, by their scripts in benchmarks/peers. */
+export type PeerScript = "train_step.py" | "generate.py" | "torch_loop.py" | "llama_generate.py" | "trl_step.py";
+
 export type Contest = {
   readonly job: Job;
-  /** The peer's script; null where the limit alone is what counts. */
-  readonly peer: string | null;
+  /** Null where the limit alone is what counts. */
+  readonly peer: PeerScript | null;
   readonly turns: Turns;
   readonly rows: readonly RowPlan[];
 };

@@ -118,7 +118,9 @@ async function prepare(): Promise<Work> {
 try {
   const { ready, run } = await prepare();
   say({ ok: ready });
-  for await (const line of console) say({ ok: await run(JSON.parse(line)) });
+  for await (const line of console) {
+    if (line !== "") say({ ok: await run(JSON.parse(line)) });
+  }
 } catch (error) {
   say({ error: error instanceof Error ? error.message : String(error) });
 }

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type Answer, Child } from "./child.ts";
 import { compareLogprobs, compareRollouts, compareTraining } from "./compare.ts";
-import { type Contest, type RowPlan, runContest, type Sides } from "./contest.ts";
+import { type Contest, type PeerScript, type RowPlan, runContest, type Sides } from "./contest.ts";
 import type { Job } from "./jobs.ts";
 import type { Peaks } from "./limits.ts";
 import { ggufFile, modelFolder } from "./models.ts";
@@ -11,6 +11,15 @@ import { isMet, isPeerSound, type MachineKind, median, type Row, ratioOf } from 
 import { peersPython, peersRemedy } from "./setup-peers.ts";
 
 const root = join(import.meta.dir, "..");
+
+/** What a peer's script runs, for rows in which it could not tell its own name and version. */
+const peerNames: Record<PeerScript, string> = {
+  "train_step.py": "PyTorch",
+  "generate.py": "transformers generate",
+  "torch_loop.py": "PyTorch loop",
+  "llama_generate.py": "llama.cpp",
+  "trl_step.py": "TRL",
+};
 
 /** The machine that a suite runs on. `limits` is the child that measures peaks. */
 export type Machine = {
@@ -90,7 +99,7 @@ async function withFolder(job: Job): Promise<Job> {
 const fasterModes = new Map<string, string>();
 
 /** How to start a peer's script for a job. */
-async function peerCommand(script: string, job: Job, env: Record<string, string>): Promise<string[]> {
+async function peerCommand(script: PeerScript, job: Job, env: Record<string, string>): Promise<string[]> {
   const command = (given: object) => [peersPython, join(import.meta.dir, "peers", script), JSON.stringify(given)];
   if (script === "llama_generate.py" && job.kind === "generate" && job.dtype !== "f32") {
     return command({ ...job, folder: await ggufFile(job.model, job.dtype, peersPython) });
@@ -152,7 +161,7 @@ function rowOf(plan: RowPlan, contest: Contest, sides: Sides, machine: Machine):
     unit,
     ours,
     peer,
-    peer_name: sides.peer?.name || contest.peer,
+    peer_name: sides.peer?.name || (contest.peer === null ? null : peerNames[contest.peer]),
     ratio: peer === null ? null : ratioOf(unit, ours, peer),
     limit,
     target: target.value,

@@ -43,9 +43,11 @@ def load():
     def run(command):
         if command["do"] == "probe":
             seconds = {}
+            # A step of M is long enough to be timed once.
+            repeats = 1 if JOB["model"] == "M" else 3
             for mode, forward in forwards.items():
                 step(0, forward)
-                seconds[mode] = min(step(1, forward)["seconds"] for _ in range(2))
+                seconds[mode] = min(step(1, forward)["seconds"] for _ in range(repeats))
             return {"mode": min(seconds, key=seconds.get), **{f"{mode}_seconds": s for mode, s in seconds.items()}}
         seed = command["index"] + 1 if command["do"] == "repeat" else 0
         return step(seed, forwards[JOB.get("mode", "eager")], want_norm=True)

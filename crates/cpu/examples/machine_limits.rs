@@ -1,6 +1,6 @@
 //! What this machine can do at most, and how near to it a product of this crate comes: a child of `bun run bench cpu`.
 //!
-//! `machine_limits limits THREADS`, `machine_limits matmul f32|bf16 M K N THREADS`, `machine_limits gemv f32|bf16|q8_0 N K THREADS`.
+//! `machine_limits limits`, `machine_limits matmul f32|bf16 M K N THREADS`, `machine_limits gemv f32|bf16|q8_0 N K THREADS`.
 //! It says that it is ready in one line of JSON, measures once for each line on stdin, and ends with stdin.
 #![allow(clippy::print_stdout)]
 // A body that takes on the instructions of the function around it must be inlined there.
@@ -33,7 +33,9 @@ fn main() -> Result<()> {
             return Ok(());
         }
     };
-    println!("{}", json!({ "ok": { "level": CpuBackend::new(Some(1))?.level() } }));
+    let backend = CpuBackend::new(None)?;
+    println!("{}", json!({ "ok": { "level": backend.level(), "threads": backend.threads() } }));
+    drop(backend);
     for line in std::io::stdin().lock().lines() {
         line?;
         println!("{}", measure().map_or_else(|error| json!({ "error": error.to_string() }), |ok| json!({ "ok": ok })));
@@ -46,8 +48,8 @@ type Measure = Box<dyn FnMut() -> Result<Value>>;
 /// The work named by the arguments, as a function of one repeat.
 fn prepare(arguments: &[&str]) -> Result<Measure> {
     match arguments {
-        ["limits", threads] => {
-            let threads: usize = threads.parse()?;
+        ["limits"] => {
+            let threads = CpuBackend::new(None)?.threads();
             let memory = touched_memory();
             Ok(Box::new(move || {
                 Ok(json!({
@@ -90,7 +92,7 @@ fn prepare(arguments: &[&str]) -> Result<Measure> {
                 Ok(json!({ "gbps": 1e-9 * bytes as f64 / seconds, "read_gbps": limit }))
             }))
         }
-        _ => Err("expected limits THREADS, matmul PRECISION M K N THREADS or gemv PRECISION N K THREADS".into()),
+        _ => Err("expected limits, matmul PRECISION M K N THREADS or gemv PRECISION N K THREADS".into()),
     }
 }
 
