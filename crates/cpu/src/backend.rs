@@ -313,7 +313,7 @@ impl Backend for CpuBackend {
     }
 
     // ---- optimizer ----------------------------------------------------------------------------------------------
-    fn sum_of_squares(&self, weights: &[&Weight]) -> Result<f64> {
+    fn sum_of_squares<'a>(&self, weights: impl Iterator<Item = &'a Weight>) -> Result<f64> {
         optimizer::sum_of_squares(self, weights)
     }
     fn adamw(

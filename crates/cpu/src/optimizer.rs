@@ -19,7 +19,7 @@ const GRAIN: usize = 32 * 1024;
 const COLUMNS: usize = 128;
 
 /// Σ of squares over all matrices: each element widened to f64, 16 virtual lanes a block, blocks added in order.
-pub(crate) fn sum_of_squares(backend: &CpuBackend, weights: &[&Weight]) -> Result<f64> {
+pub(crate) fn sum_of_squares<'a>(backend: &CpuBackend, weights: impl Iterator<Item = &'a Weight>) -> Result<f64> {
     let mut scratch = backend.scratch.lock().unwrap_or_else(PoisonError::into_inner);
     let mut total = 0.0;
     for weight in weights {

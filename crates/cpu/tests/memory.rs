@@ -62,11 +62,11 @@ fn weights_keep_rows_at_any_offset_and_zero_padding() {
         let mut part = vec![0.0; (rows - first) * cols];
         backend.store_row_major(&weight, first, &mut part).unwrap();
         assert_eq!(part, values[first * cols..]);
-        let squares = backend.sum_of_squares(&[&weight]).unwrap();
+        let squares = backend.sum_of_squares([&weight].into_iter()).unwrap();
         let expected: f64 = values.iter().map(|value| f64::from(*value).powi(2)).sum();
         assert!((squares - expected).abs() < 1e-9 * expected);
         backend.zero_weight(&mut weight).unwrap();
-        assert_eq!(backend.sum_of_squares(&[&weight]).unwrap(), 0.0);
+        assert_eq!(backend.sum_of_squares([&weight].into_iter()).unwrap(), 0.0);
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use gradus_cpu::CpuBackend;
 use gradus_model::{KvCache, Model, PagedInputs, PagedWorkspace};
-use gradus_ops::{Backend, PAGE_TOKENS};
+use gradus_ops::{Backend, PAGE_TOKENS, Precision};
 use gradus_tensor::{SafetensorsWriter, TensorSpec};
 use gradus_testing::integers;
 
@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [folder, out] = &std::env::args().skip(1).map(PathBuf::from).collect::<Vec<_>>()[..] else {
         return Err("usage: save_with_logits FOLDER OUT".into());
     };
-    let model = Model::load(folder, Arc::new(CpuBackend::new(None)?))?;
+    let model = Model::load(folder, Arc::new(CpuBackend::new(None)?), Precision::F32)?;
     std::fs::create_dir_all(out)?;
     model.save_weights(out)?;
 

@@ -1,21 +1,16 @@
 //! The backward of the layers, last to first: from the gradient of the final hidden states to every parameter's
 //! gradient.
 //!
-//! Norm outputs and silu · up are computed again from what the forward kept, with the same ops and so the same bits.
+//! What the forward did not keep is computed again, with the same ops and so the same bits.
 
 use gradus_ops::Backend;
 
+use crate::activations::{InnerActivations, LayerView, Recompute};
 use crate::block::NormOutputs;
+use crate::forward::PackedRows;
 use crate::layout::LayerIndex;
-use crate::workspace::{BackwardBuffers, ForwardBuffers, LayerActivations};
+use crate::workspace::{BackwardBuffers, ForwardBuffers, ForwardScratch};
 use crate::{Model, Parameters, Result};
-
-/// Scratch of the forward, free again in the backward.
-struct Scratch<'a, B: Backend> {
-    x: &'a mut B::Buffer,
-    sum: &'a mut B::Buffer,
-    activation: &'a mut B::Buffer,
-}
 
 impl<B: Backend> Model<B> {
     /// Adds to `gradients`; on entry `d_x` of the buffers is the gradient of the final hidden states `[tokens,
@@ -30,71 +25,102 @@ impl<B: Backend> Model<B> {
     ) -> Result<()> {
         let backend = self.backend.as_ref();
         let index = &self.parameters.index;
-        let ForwardBuffers { ids, positions, cu_seqlens, layers, final_sum, final_rstd, x, delta, activation, .. } =
-            forward;
+        let ForwardBuffers { ids, positions, cu_seqlens, stack, final_sum, final_rstd, scratch, .. } = forward;
+        let rows = PackedRows { tokens, sequences, positions, cu_seqlens };
         backend.zero(&mut buffers.d_sum, 0, tokens * self.config.hidden_size)?;
         self.norm_backward(index.final_norm, tokens, (final_sum, final_rstd), buffers, gradients)?;
-        let mut scratch = Scratch { x, sum: delta, activation };
-        for (layer, kept) in index.layers.iter().zip(layers).rev() {
-            self.mlp_backward(layer, tokens, kept, &mut scratch, buffers, gradients)?;
-            let shape = self.config.attention();
-            let BackwardBuffers { d_sum, d_attended, d_qkv, .. } = &mut *buffers;
-            let output = (layer.output, layer.output_bias);
-            self.linear_backward(output, tokens, (d_sum, &kept.attended), d_attended, gradients)?;
-            let (qkv, attended, lse) = (&kept.qkv.qkv, &kept.attended, &kept.lse);
-            backend.attention_backward(shape, qkv, cu_seqlens, sequences, attended, lse, d_attended, d_qkv)?;
-            self.qkv_backward(layer, tokens, positions, kept, &mut scratch, buffers, gradients)?;
+        for (number, layer) in index.layers.iter().enumerate().rev() {
+            let mut view = stack.layer(number);
+            self.recompute(layer, &rows, &mut view, scratch, buffers)?;
+            self.mlp_backward(layer, tokens, &view, scratch, buffers, gradients)?;
+            self.attention_backward(layer, &rows, &view, scratch, buffers, gradients)?;
         }
         let d_embedding = gradients.weight_mut(index.embedding);
         Ok(backend.embedding_backward(d_embedding, ids, tokens, &buffers.d_sum)?)
+    }
+
+    /// Fills the layer's activations and leaves the normed input of the MLP in `scratch.x`, silu · up in `scratch.activation`.
+    fn recompute(
+        &self,
+        layer: &LayerIndex,
+        rows: &PackedRows<'_, B>,
+        view: &mut LayerView<'_, B>,
+        scratch: &mut ForwardScratch<B>,
+        buffers: &mut BackwardBuffers<B>,
+    ) -> Result<()> {
+        let tokens = rows.tokens;
+        if view.recompute == Recompute::Layer {
+            self.norm_again(layer.attention_norm, tokens, view.attention_sum, scratch, buffers)?;
+            self.attention_branch(layer, rows, view.attention_sum, view.inner, scratch)?;
+        } else {
+            self.norm_again(layer.mlp_norm, tokens, &view.inner.mlp_sum, scratch, buffers)?;
+        }
+        if view.recompute != Recompute::Nothing {
+            self.linear((layer.gate_up, layer.gate_up_bias), &scratch.x, tokens, view.gate_up)?;
+        }
+        let ffn = self.config.intermediate_size;
+        Ok(self.backend.swiglu(view.gate_up, tokens, ffn, &mut scratch.activation)?)
+    }
+
+    /// `scratch.x` becomes the norm of a stored residual stream.
+    fn norm_again(
+        &self,
+        weight: usize,
+        tokens: usize,
+        stored: &B::Buffer,
+        scratch: &mut ForwardScratch<B>,
+        buffers: &mut BackwardBuffers<B>,
+    ) -> Result<()> {
+        let outputs = NormOutputs { sum: &mut buffers.sum, rstd: &mut buffers.rstd, out: &mut scratch.x };
+        self.residual_norm(weight, tokens, stored, None, outputs)
     }
 
     fn mlp_backward(
         &self,
         layer: &LayerIndex,
         tokens: usize,
-        kept: &mut LayerActivations<B>,
-        scratch: &mut Scratch<'_, B>,
+        view: &LayerView<'_, B>,
+        scratch: &ForwardScratch<B>,
         buffers: &mut BackwardBuffers<B>,
         gradients: &mut Parameters<B>,
     ) -> Result<()> {
         let ffn = self.config.intermediate_size;
-        self.backend.swiglu(&kept.gate_up, tokens, ffn, scratch.activation)?;
-        let BackwardBuffers { d_sum, d_activation, d_gate_up, d_x, rstd, .. } = &mut *buffers;
+        let BackwardBuffers { d_sum, d_activation, d_gate_up, d_x, .. } = &mut *buffers;
         let down = (layer.down, layer.down_bias);
-        self.linear_backward(down, tokens, (d_sum, scratch.activation), d_activation, gradients)?;
-        self.backend.swiglu_backward(&kept.gate_up, tokens, ffn, d_activation, d_gate_up)?;
-        let outputs = NormOutputs { sum: scratch.sum, rstd, out: scratch.x };
-        self.residual_norm(layer.mlp_norm, tokens, &kept.mlp_sum, None, outputs)?;
+        self.linear_backward(down, tokens, (d_sum, &scratch.activation), d_activation, gradients)?;
+        self.backend.swiglu_backward(view.gate_up, tokens, ffn, d_activation, d_gate_up)?;
         let gate_up = (layer.gate_up, layer.gate_up_bias);
-        self.linear_backward(gate_up, tokens, (d_gate_up, scratch.x), d_x, gradients)?;
-        self.norm_backward(layer.mlp_norm, tokens, (&kept.mlp_sum, &kept.mlp_rstd), buffers, gradients)
+        self.linear_backward(gate_up, tokens, (d_gate_up, &scratch.x), d_x, gradients)?;
+        let mlp = (&view.inner.mlp_sum, &view.inner.mlp_rstd);
+        self.norm_backward(layer.mlp_norm, tokens, mlp, buffers, gradients)
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn qkv_backward(
+    fn attention_backward(
         &self,
         layer: &LayerIndex,
-        tokens: usize,
-        positions: &B::Buffer,
-        kept: &mut LayerActivations<B>,
-        scratch: &mut Scratch<'_, B>,
+        rows: &PackedRows<'_, B>,
+        view: &LayerView<'_, B>,
+        scratch: &mut ForwardScratch<B>,
         buffers: &mut BackwardBuffers<B>,
         gradients: &mut Parameters<B>,
     ) -> Result<()> {
-        let backend = self.backend.as_ref();
-        let BackwardBuffers { d_qkv, d_x, rstd, .. } = &mut *buffers;
+        let PackedRows { tokens, sequences, positions, cu_seqlens } = *rows;
+        let (backend, shape) = (self.backend.as_ref(), self.config.attention());
+        let InnerActivations { qkv, attended, lse, .. } = &*view.inner;
+        let BackwardBuffers { d_sum, d_attended, d_qkv, .. } = &mut *buffers;
+        let output = (layer.output, layer.output_bias);
+        self.linear_backward(output, tokens, (d_sum, attended), d_attended, gradients)?;
+        backend.attention_backward(shape, &qkv.qkv, cu_seqlens, sequences, attended, lse, d_attended, d_qkv)?;
         backend.rope_backward(self.rope_shape(tokens), &self.rope, positions, d_qkv)?;
-        if let (Some((raw, raw_rstd)), Some((q_norm, k_norm))) = (&kept.qkv.before_norm, layer.qk_norm) {
+        if let (Some((raw, raw_rstd)), Some((q_norm, k_norm))) = (&qkv.before_norm, layer.qk_norm) {
             let (d_q, d_k) = gradients.pair_mut(q_norm, k_norm);
             let (q_norm, k_norm) = (self.parameters.weight(q_norm), self.parameters.weight(k_norm));
-            let shape = self.config.attention();
             backend.qk_norm_backward(shape, tokens, raw, raw_rstd, q_norm, k_norm, d_qkv, d_q, d_k)?;
         }
-        let outputs = NormOutputs { sum: scratch.sum, rstd, out: scratch.x };
-        self.residual_norm(layer.attention_norm, tokens, &kept.attention_sum, None, outputs)?;
-        self.linear_backward((layer.qkv, layer.qkv_bias), tokens, (d_qkv, scratch.x), d_x, gradients)?;
-        let attention = (&kept.attention_sum, &kept.attention_rstd);
+        self.norm_again(layer.attention_norm, tokens, view.attention_sum, scratch, buffers)?;
+        let BackwardBuffers { d_qkv, d_x, .. } = &mut *buffers;
+        self.linear_backward((layer.qkv, layer.qkv_bias), tokens, (d_qkv, &scratch.x), d_x, gradients)?;
+        let attention = (view.attention_sum, view.attention_rstd);
         self.norm_backward(layer.attention_norm, tokens, attention, buffers, gradients)
     }
 

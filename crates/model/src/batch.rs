@@ -26,8 +26,8 @@ impl TokenBatch {
     }
 
     /// Position of each token in its sequence.
-    pub(crate) fn positions(&self) -> Vec<u32> {
-        self.cu_seqlens.windows(2).flat_map(|ends| 0..ends[1] - ends[0]).collect()
+    pub(crate) fn positions(&self) -> impl Iterator<Item = u32> {
+        self.cu_seqlens.windows(2).flat_map(|ends| 0..ends[1] - ends[0])
     }
 
     /// Refuses what the ops take for granted: whole, not empty sequences of known ids, none longer than the rope table.

@@ -3,8 +3,8 @@
 //! Both paths call these and differ only in where keys and values live, so the same token gets the same bits in both.
 
 use gradus_ops::{Backend, RmsNormShape, RopeShape};
-use gradus_tensor::DType;
 
+use crate::allocation::Allocation;
 use crate::layout::LayerIndex;
 use crate::{Model, ModelConfig, Result};
 
@@ -18,15 +18,15 @@ pub(crate) struct QkvBuffers<B: Backend> {
 }
 
 impl<B: Backend> QkvBuffers<B> {
-    pub fn new(config: &ModelConfig, backend: &B, tokens: usize) -> Result<QkvBuffers<B>> {
+    pub fn new(config: &ModelConfig, tokens: usize, allocation: &mut Allocation<'_, B>) -> Result<QkvBuffers<B>> {
         let shape = config.attention();
-        let rows = || backend.alloc(DType::F32, tokens * shape.qkv_dim());
+        let values = tokens * shape.qkv_dim();
         let before_norm = if config.qk_norm {
-            Some((rows()?, backend.alloc(DType::F32, tokens * (shape.heads + shape.kv_heads))?))
+            Some((allocation.activations(values)?, allocation.f32s(tokens * (shape.heads + shape.kv_heads))?))
         } else {
             None
         };
-        Ok(QkvBuffers { before_norm, qkv: rows()? })
+        Ok(QkvBuffers { before_norm, qkv: allocation.activations(values)? })
     }
 }
 

@@ -4,7 +4,7 @@
 //! would compute differently from transformers (another architecture, rope type or activation, an active sliding
 //! window) is refused by name.
 
-use gradus_ops::AttentionShape;
+use gradus_ops::{AttentionShape, Precision};
 use serde_json::{Map, Value};
 
 use crate::config_fields::Fields;
@@ -135,13 +135,13 @@ impl ModelConfig {
         serde_json::to_string_pretty(&json).expect("a JSON map with string keys always serialises")
     }
 
-    /// [`ModelConfig::to_json`] with the stored dtype set to f32, which saved weights have: transformers loads in the
-    /// dtype it names.
-    pub(crate) fn to_json_of_f32_weights(&self) -> String {
+    /// [`ModelConfig::to_json`] with the dtype of saved weights: transformers loads in the dtype it names.
+    pub(crate) fn to_json_of_weights(&self, precision: Precision) -> String {
+        let dtype = if precision == Precision::Bf16 { "bfloat16" } else { "float32" };
         let mut config = self.clone();
         config.json.shift_remove("torch_dtype");
-        config.json.insert("dtype".to_owned(), Value::from("float32"));
-        config.json.insert("torch_dtype".to_owned(), Value::from("float32"));
+        config.json.insert("dtype".to_owned(), Value::from(dtype));
+        config.json.insert("torch_dtype".to_owned(), Value::from(dtype));
         config.to_json()
     }
 

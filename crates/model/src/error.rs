@@ -16,6 +16,12 @@ pub enum Error {
     NoConfig { folder: PathBuf },
     #[error("cannot {action} {path}: {source}")]
     Io { action: &'static str, path: PathBuf, source: std::io::Error },
+    #[error("a policy in {dtype} is for inference only and cannot be {action}; load its folder with dtype f32 or bf16")]
+    InferenceOnly { dtype: &'static str, action: &'static str },
+    #[error(
+        "a pass over {tokens} tokens takes {bytes} bytes of activations even where every layer is computed again, the limit is {limit}; the largest term is the {largest} with {largest_bytes} bytes: lower microBatchTokens (a sequence longer than that passes alone) or raise activationBytesMax"
+    )]
+    ActivationMemory { tokens: usize, bytes: u64, limit: u64, largest: &'static str, largest_bytes: u64 },
     #[error("{what}: {reason}")]
     Invalid { what: &'static str, reason: String },
     #[error(transparent)]

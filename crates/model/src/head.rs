@@ -2,10 +2,10 @@
 //! the sampler.
 
 use gradus_ops::{Backend, LossRows};
-use gradus_tensor::DType::{F32, U32};
 
-use crate::workspace::{BackwardBuffers, ForwardBuffers};
-use crate::{Error, Model, Result, TrainingWorkspace};
+use crate::allocation::Allocation;
+use crate::sample::refilled;
+use crate::{Error, Model, ModelConfig, Result, TrainingWorkspace};
 
 /// Rows of logits that exist at once.
 pub(crate) const HEAD_ROWS: usize = 512;
@@ -29,14 +29,14 @@ pub struct Score {
 }
 
 pub(crate) struct HeadBuffers<B: Backend> {
-    rows: usize,
+    pub rows: usize,
     pub indices: B::Buffer,
     pub targets: B::Buffer,
     pub inv_t: B::Buffer,
     /// `[rows, hidden]`, and its gradient.
     pub x: B::Buffer,
     pub d_x: B::Buffer,
-    /// `[rows, vocab]`
+    /// `[rows, vocab]`; the gradient of the loss takes their place.
     pub logits: B::Buffer,
     pub lse: B::Buffer,
     pub logprob: B::Buffer,
@@ -44,42 +44,33 @@ pub(crate) struct HeadBuffers<B: Backend> {
     pub coefficient: B::Buffer,
 }
 
-impl<B: Backend> HeadBuffers<B> {
-    fn new(model: &Model<B>, rows: usize) -> Result<HeadBuffers<B>> {
-        let backend = model.backend.as_ref();
-        let f32s = |width: usize| backend.alloc(F32, rows * width);
-        let u32s = || backend.alloc(U32, rows);
-        Ok(HeadBuffers {
-            rows,
-            indices: u32s()?,
-            targets: u32s()?,
-            inv_t: f32s(1)?,
-            x: f32s(model.config.hidden_size)?,
-            d_x: f32s(model.config.hidden_size)?,
-            logits: f32s(model.config.vocab_size)?,
-            lse: f32s(1)?,
-            logprob: f32s(1)?,
-            entropy: f32s(1)?,
-            coefficient: f32s(1)?,
-        })
-    }
+/// The rows of one chunk on their way to and from the device.
+#[derive(Default)]
+pub(crate) struct HeadMemory {
+    words: Vec<u32>,
+    floats: Vec<f32>,
+    pub logprobs: Vec<f32>,
+    pub entropies: Vec<f32>,
 }
 
-impl<B: Backend> TrainingWorkspace<B> {
-    /// Room for chunks of a call with `rows` rows.
-    pub(crate) fn head_for(&mut self, model: &Model<B>, rows: usize) -> Result<()> {
-        let rows = rows.min(HEAD_ROWS);
-        if self.head.as_ref().is_none_or(|head| head.rows < rows) {
-            self.head = None;
-            self.head = Some(HeadBuffers::new(model, rows.next_multiple_of(HEAD_ROWS_STEP))?);
-        }
-        Ok(())
-    }
-
-    /// The buffers of a backward, all there after `begin`, `backward_for` and `head_for`.
-    pub(crate) fn parts(&mut self) -> (&mut ForwardBuffers<B>, &mut BackwardBuffers<B>, &mut HeadBuffers<B>) {
-        let there = "allocated before the backward begins";
-        (self.forward.as_mut().expect(there), self.backward.as_mut().expect(there), self.head.as_mut().expect(there))
+impl<B: Backend> HeadBuffers<B> {
+    /// Room for at least `rows` rows.
+    pub fn new(model: &Model<B>, rows: usize, allocation: &mut Allocation<'_, B>) -> Result<HeadBuffers<B>> {
+        let rows = rows.next_multiple_of(HEAD_ROWS_STEP);
+        let ModelConfig { hidden_size, vocab_size, .. } = model.config;
+        Ok(HeadBuffers {
+            rows,
+            indices: allocation.u32s(rows)?,
+            targets: allocation.u32s(rows)?,
+            inv_t: allocation.f32s(rows)?,
+            x: allocation.activations(rows * hidden_size)?,
+            d_x: allocation.f32s(rows * hidden_size)?,
+            logits: allocation.f32s(rows * vocab_size)?,
+            lse: allocation.f32s(rows)?,
+            logprob: allocation.f32s(rows)?,
+            entropy: allocation.f32s(rows)?,
+            coefficient: allocation.f32s(rows)?,
+        })
     }
 }
 
@@ -90,42 +81,46 @@ impl<B: Backend> Model<B> {
             return Ok(Vec::new());
         }
         workspace.head_for(self, rows.len())?;
-        let tokens = workspace.tokens;
-        let (Some(forward), Some(head)) = (&workspace.forward, &mut workspace.head) else {
+        let TrainingWorkspace { forward, head, host, tokens, .. } = workspace;
+        let (Some(forward), Some(head)) = (forward, head) else {
             return Err(Error::invalid("workspace", "holds no activations; run forward first"));
         };
         let mut scores = Vec::with_capacity(rows.len());
         for chunk in rows.chunks(HEAD_ROWS) {
-            scores.extend(self.score_chunk(&forward.hidden, tokens, chunk, head)?);
+            let memory = &mut host.head;
+            self.score_chunk(&forward.hidden, *tokens, chunk.iter().copied(), head, memory)?;
+            let numbers = memory.logprobs.iter().zip(&memory.entropies);
+            scores.extend(numbers.map(|(&logprob, &entropy)| Score { logprob, entropy }));
         }
         Ok(scores)
     }
 
-    /// One chunk of at most [`HEAD_ROWS`] rows; logits, lse and gathered hidden states stay in `head` for the loss.
+    /// One chunk of at most [`HEAD_ROWS`] rows: logprobs and entropies come to `memory`; logits, lse and gathered hidden states stay
+    /// in `head` for the loss.
     pub(crate) fn score_chunk(
         &self,
         hidden: &B::Buffer,
         tokens: usize,
-        rows: &[ScoreRow],
+        rows: impl ExactSizeIterator<Item = ScoreRow> + Clone,
         head: &mut HeadBuffers<B>,
-    ) -> Result<impl Iterator<Item = Score> + use<B>> {
-        self.check_rows(tokens, rows)?;
+        memory: &mut HeadMemory,
+    ) -> Result<()> {
+        self.check_rows(tokens, rows.clone())?;
         let (backend, n) = (self.backend.as_ref(), rows.len());
-        backend.write(&mut head.indices, 0, &rows.iter().map(|row| row.row).collect::<Vec<_>>())?;
-        backend.write(&mut head.targets, 0, &rows.iter().map(|row| row.target).collect::<Vec<_>>())?;
-        backend.write(&mut head.inv_t, 0, &rows.iter().map(|row| row.inv_t).collect::<Vec<_>>())?;
+        let HeadMemory { words, floats, logprobs, entropies } = memory;
+        backend.write(&mut head.indices, 0, refilled(words, rows.clone().map(|row| row.row)))?;
+        backend.write(&mut head.targets, 0, refilled(words, rows.clone().map(|row| row.target)))?;
+        backend.write(&mut head.inv_t, 0, refilled(floats, rows.map(|row| row.inv_t)))?;
         let HeadBuffers { indices, targets, inv_t, x, logits, lse, logprob, entropy, .. } = head;
         backend.gather_rows(hidden, indices, 0, n, self.config.hidden_size, x)?;
         self.linear((self.parameters.index.head, None), x, n, logits)?;
         let loss_rows = LossRows { rows: n, vocab: self.config.vocab_size, targets, inv_t };
         backend.softmax_statistics(logits, loss_rows, lse, logprob, entropy)?;
-        let (mut logprobs, mut entropies) = (vec![0.0; n], vec![0.0; n]);
-        backend.read(logprob, 0, &mut logprobs)?;
-        backend.read(entropy, 0, &mut entropies)?;
-        Ok(logprobs.into_iter().zip(entropies).map(|(logprob, entropy)| Score { logprob, entropy }))
+        backend.read(logprob, 0, refilled(logprobs, std::iter::repeat_n(0.0, n)))?;
+        Ok(backend.read(entropy, 0, refilled(entropies, std::iter::repeat_n(0.0, n)))?)
     }
 
-    fn check_rows(&self, tokens: usize, rows: &[ScoreRow]) -> Result<()> {
+    fn check_rows(&self, tokens: usize, rows: impl Iterator<Item = ScoreRow>) -> Result<()> {
         for row in rows {
             if row.row as usize >= tokens || row.target as usize >= self.config.vocab_size {
                 let (vocab, found) = (self.config.vocab_size, format!("row {}, target {}", row.row, row.target));

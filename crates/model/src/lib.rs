@@ -5,6 +5,8 @@
 //! forward. Written once over the trait [`gradus_ops::Backend`]; every path calls the same ops in the same order, so
 //! equal tokens give equal bits.
 
+mod activations;
+mod allocation;
 mod backward;
 mod batch;
 mod block;
@@ -25,6 +27,7 @@ mod sample;
 mod stream;
 mod workspace;
 
+pub use activations::Recompute;
 pub use batch::TokenBatch;
 pub use config::{Architecture, ModelConfig};
 pub use error::{Error, Result};

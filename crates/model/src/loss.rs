@@ -6,7 +6,8 @@
 use gradus_ops::Backend;
 
 use crate::head::{HEAD_ROWS, HeadBuffers, ScoreRow};
-use crate::workspace::BackwardBuffers;
+use crate::sample::refilled;
+use crate::workspace::{BackwardBuffers, HostMemory, PassParts};
 use crate::{Error, Model, Parameters, Result, TokenBatch, TrainingWorkspace};
 
 /// One token of the loss: the hidden state at `row` of the packed batch predicts `target`.
@@ -32,6 +33,17 @@ pub struct LossSums {
     pub entropies: Vec<f32>,
 }
 
+impl LossSums {
+    /// Nothing computed yet of `rows` rows.
+    fn reset(&mut self, rows: usize) {
+        self.loss = 0.0;
+        for numbers in [&mut self.logprobs, &mut self.entropies] {
+            numbers.clear();
+            numbers.resize(rows, f32::NAN);
+        }
+    }
+}
+
 impl LossRow {
     /// The row's loss and the coefficient of −logprob in its gradient.
     ///
@@ -54,15 +66,16 @@ impl LossRow {
 impl<B: Backend> Model<B> {
     /// Head and layers backward of the batch that `forward` put into `workspace`, adding to `gradients`.
     ///
-    /// `rows` ascend by `row`. `clip` is (low, high): the ratio is kept in 1 − low ..= 1 + high.
-    pub fn loss_backward(
+    /// The sums stay in `workspace` until the next call. `rows` ascend by `row`. `clip` is (low, high): the ratio is kept in 1 − low ..= 1 + high.
+    pub fn loss_backward<'a>(
         &self,
         batch: &TokenBatch,
         rows: &[LossRow],
         clip: Option<(f32, f32)>,
         gradients: &mut Parameters<B>,
-        workspace: &mut TrainingWorkspace<B>,
-    ) -> Result<LossSums> {
+        workspace: &'a mut TrainingWorkspace<B>,
+    ) -> Result<&'a LossSums> {
+        self.refuse_quantised("trained")?;
         workspace.check_holds(batch)?;
         if !rows.is_sorted_by(|a, b| a.row < b.row) {
             return Err(Error::invalid("loss rows", "must ascend by row, each row once"));
@@ -72,32 +85,45 @@ impl<B: Backend> Model<B> {
         {
             return Err(Error::invalid("clip", format!("({low}, {high}) must not be negative")));
         }
-        let mut sums =
-            LossSums { loss: 0.0, logprobs: vec![f32::NAN; rows.len()], entropies: vec![f32::NAN; rows.len()] };
-        let active: Vec<usize> = (0..rows.len()).filter(|&i| rows[i].weight != 0.0).collect();
-        if active.is_empty() {
-            return Ok(sums);
+        let host = &mut workspace.host;
+        let active = refilled(&mut host.active, (0..rows.len()).filter(|&i| rows[i].weight != 0.0)).len();
+        host.sums.reset(rows.len());
+        if active > 0 {
+            workspace.backward_for(self)?;
+            workspace.head_for(self, active)?;
+            let (tokens, sequences) = (workspace.tokens, workspace.sequences);
+            let mut parts = workspace.parts();
+            self.loss_chunks(tokens, rows, clip, gradients, &mut parts)?;
+            self.backward_layers(tokens, sequences, parts.forward, parts.backward, gradients)?;
         }
-        workspace.backward_for(self)?;
-        workspace.head_for(self, active.len())?;
-        let (tokens, sequences) = (workspace.tokens, workspace.sequences);
-        let (forward, backward, head) = workspace.parts();
+        Ok(&workspace.host.sums)
+    }
+
+    /// Forward and backward of the head, chunk by chunk: d_x becomes the gradient of the final hidden states.
+    fn loss_chunks(
+        &self,
+        tokens: usize,
+        rows: &[LossRow],
+        clip: Option<(f32, f32)>,
+        gradients: &mut Parameters<B>,
+        parts: &mut PassParts<'_, B>,
+    ) -> Result<()> {
+        let PassParts { forward, backward, head, host } = parts;
+        let HostMemory { head: memory, active, coefficients, sums, .. } = &mut **host;
         self.backend.zero(&mut backward.d_x, 0, tokens * self.config.hidden_size)?;
-        let mut coefficients = Vec::with_capacity(HEAD_ROWS);
         for chunk in active.chunks(HEAD_ROWS) {
-            let scored: Vec<ScoreRow> = chunk.iter().map(|&i| ScoreRow::from(&rows[i])).collect();
-            let scores = self.score_chunk(&forward.hidden, tokens, &scored, head)?;
+            let scored = chunk.iter().map(|&i| ScoreRow::from(&rows[i]));
+            self.score_chunk(&forward.hidden, tokens, scored, head, memory)?;
             coefficients.clear();
-            for (&i, score) in chunk.iter().zip(scores) {
-                let (loss, coefficient) = rows[i].loss_and_coefficient(score.logprob, clip);
+            for ((&i, &logprob), &entropy) in chunk.iter().zip(&memory.logprobs).zip(&memory.entropies) {
+                let (loss, coefficient) = rows[i].loss_and_coefficient(logprob, clip);
                 sums.loss += loss;
-                (sums.logprobs[i], sums.entropies[i]) = (score.logprob, score.entropy);
+                (sums.logprobs[i], sums.entropies[i]) = (logprob, entropy);
                 coefficients.push(coefficient);
             }
-            self.head_backward(&coefficients, head, backward, gradients)?;
+            self.head_backward(coefficients, head, backward, gradients)?;
         }
-        self.backward_layers(tokens, sequences, forward, backward, gradients)?;
-        Ok(sums)
+        Ok(())
     }
 
     /// Gradient of the chunk that `score_chunk` left in `head`: added to the head's weight and to the rows' hidden

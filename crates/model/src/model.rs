@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
-use gradus_ops::Backend;
+use gradus_ops::{Backend, Precision};
 use gradus_tensor::{Checkpoint, DType, SafetensorsWriter, write_file};
 
 use crate::rope::rope_table;
@@ -17,6 +17,8 @@ pub struct Model<B: Backend> {
     pub config: ModelConfig,
     pub backend: Arc<B>,
     pub parameters: Parameters<B>,
+    /// Of parameters, activations, keys and values.
+    pub precision: Precision,
     /// Grows with every change of the weights: what was computed from others (cached keys and values) is stale.
     pub version: u64,
     /// `[max_position_embeddings, head_dim]` f32
@@ -25,39 +27,50 @@ pub struct Model<B: Backend> {
 
 impl<B: Backend> Model<B> {
     /// Random weights: matrices and embedding normal(0, initializer_range), norms 1, biases 0; the same for a seed on
-    /// every backend.
-    pub fn random(config: ModelConfig, backend: Arc<B>, seed: u64) -> Result<Model<B>> {
-        let mut model = Model::zeros(config, backend)?;
+    /// every backend, rounded to `precision`.
+    pub fn random(config: ModelConfig, backend: Arc<B>, seed: u64, precision: Precision) -> Result<Model<B>> {
+        let mut model = Model::zeros(config, backend, precision)?;
         init::randomise(&mut model.parameters, model.backend.as_ref(), model.config.initializer_range as f32, seed)?;
         Ok(model)
     }
 
-    /// Reads config.json and the safetensors files of `folder`.
-    pub fn load(folder: &Path, backend: Arc<B>) -> Result<Model<B>> {
+    /// Reads config.json and the safetensors files of `folder`; weights stored in f32, bf16 or f16 are rounded to `precision`.
+    pub fn load(folder: &Path, backend: Arc<B>, precision: Precision) -> Result<Model<B>> {
         let config = read_config(folder)?;
         let checkpoint = Checkpoint::open(folder)?;
-        let mut model = Model::zeros(config, backend)?;
+        let mut model = Model::zeros(config, backend, precision)?;
         model.parameters.read(model.backend.as_ref(), "", &checkpoint)?;
         Ok(model)
     }
 
-    /// Writes config.json and model.safetensors (f32) into `folder`, which must exist.
+    /// Writes config.json and model.safetensors, in f32 or bf16 as the policy is, into `folder`, which must exist.
+    ///
+    /// Refuses q8_0: its rounded weights would pass for those they were made from.
     pub fn save_weights(&self, folder: &Path) -> Result<()> {
+        self.refuse_quantised("saved")?;
         // transformers and vLLM look for this entry before they read a file.
         let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
         let specs = self.parameters.tensor_specs("");
         let mut writer = SafetensorsWriter::create(&folder.join("model.safetensors"), specs, &metadata)?;
         self.parameters.write(self.backend.as_ref(), "", &mut writer)?;
         writer.finish()?;
-        Ok(write_file(&folder.join("config.json"), self.config.to_json_of_f32_weights().as_bytes())?)
+        Ok(write_file(&folder.join("config.json"), self.config.to_json_of_weights(self.precision).as_bytes())?)
     }
 
-    fn zeros(config: ModelConfig, backend: Arc<B>) -> Result<Model<B>> {
-        let parameters = Parameters::zeros(&config, backend.as_ref())?;
+    /// An error for a q8_0 policy, which cannot be what `action` says.
+    pub fn refuse_quantised(&self, action: &'static str) -> Result<()> {
+        match self.precision {
+            Precision::F32 | Precision::Bf16 => Ok(()),
+            Precision::Q8 => Err(Error::InferenceOnly { dtype: self.precision.name(), action }),
+        }
+    }
+
+    fn zeros(config: ModelConfig, backend: Arc<B>, precision: Precision) -> Result<Model<B>> {
+        let parameters = Parameters::zeros(&config, backend.as_ref(), precision)?;
         let table = rope_table(&config);
         let mut rope = backend.alloc(DType::F32, table.len())?;
         backend.write(&mut rope, 0, &table)?;
-        Ok(Model { config, backend, parameters, version: 0, rope })
+        Ok(Model { config, backend, parameters, precision, version: 0, rope })
     }
 }
 

@@ -2,8 +2,7 @@
 //!
 //! The engine decides which tokens a step holds and where their keys and values go; this runs the layers over them.
 
-use gradus_ops::{AttentionShape, Backend, KvPageShape, PAGE_TOKENS};
-use gradus_tensor::DType::F32;
+use gradus_ops::{AttentionShape, Backend, KvPageShape, PAGE_TOKENS, Precision};
 
 use crate::batch::check_ids;
 use crate::block::NormOutputs;
@@ -38,10 +37,10 @@ pub struct PagedInputs {
 }
 
 impl<B: Backend> KvCache<B> {
-    /// Empty pages for the layers of `model`.
+    /// Empty pages for the layers of `model`, in its precision.
     pub fn new(model: &Model<B>, pages: usize) -> Result<KvCache<B>> {
         let shape = KvPageShape { attention: model.config.attention(), pages };
-        let memory = || model.backend.alloc(F32, shape.elements());
+        let memory = || model.backend.alloc(model.precision.activations(), shape.elements());
         let layers = (0..model.config.num_hidden_layers).map(|_| Ok((memory()?, memory()?))).collect::<Result<_>>()?;
         Ok(KvCache { pages, shape, layers })
     }
@@ -51,9 +50,9 @@ impl<B: Backend> KvCache<B> {
     }
 
     /// Bytes of one page over all layers.
-    pub fn page_bytes(config: &ModelConfig) -> usize {
+    pub fn page_bytes(config: &ModelConfig, precision: Precision) -> usize {
         let AttentionShape { kv_heads, head_dim, .. } = config.attention();
-        2 * F32.bytes() * config.num_hidden_layers * kv_heads * head_dim * PAGE_TOKENS
+        2 * precision.activations().bytes() * config.num_hidden_layers * kv_heads * head_dim * PAGE_TOKENS
     }
 
     /// Copies page `from` to page `to` in every layer.

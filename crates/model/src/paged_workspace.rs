@@ -3,9 +3,10 @@
 use gradus_ops::Backend;
 use gradus_tensor::DType::{F32, U32};
 
+use crate::allocation::Allocation;
 use crate::block::QkvBuffers;
 use crate::sample::Sampled;
-use crate::{Model, PagedInputs, Result};
+use crate::{Model, ModelConfig, PagedInputs, Result};
 
 /// Memory of `forward_paged` and `sample_rows`; empty until the first step.
 pub struct PagedWorkspace<B: Backend> {
@@ -149,8 +150,12 @@ impl<B: Backend> PagedWorkspace<B> {
     /// Makes room for a step and copies its inputs in.
     pub(crate) fn begin(&mut self, model: &Model<B>, inputs: &PagedInputs) -> Result<&mut PagedBuffers<B>> {
         self.rows = 0;
-        let sizes =
-            PagedSizes { tokens: inputs.tokens.len(), rows: inputs.logit_rows.len(), table: inputs.page_table.len() };
+        // The table's capacity is what the running sequences can reach: a decode step then finds its memory there.
+        let sizes = PagedSizes {
+            tokens: inputs.tokens.len(),
+            rows: inputs.logit_rows.len(),
+            table: inputs.page_table.capacity(),
+        };
         if self.buffers.is_none() || !self.capacity.holds(sizes) {
             let capacity = self.capacity.grown_to(sizes);
             // The old memory goes first: both together might not fit.
@@ -172,54 +177,51 @@ impl<B: Backend> PagedWorkspace<B> {
 
 impl<B: Backend> PagedBuffers<B> {
     fn new(model: &Model<B>, sizes: PagedSizes) -> Result<PagedBuffers<B>> {
-        let (config, backend) = (&model.config, model.backend.as_ref());
-        let f32s = |width: usize| backend.alloc(F32, sizes.tokens * width);
-        let u32s = || backend.alloc(U32, sizes.tokens);
+        let (config, mut allocation) = (&model.config, Allocation::new(model));
+        let PagedSizes { tokens, rows, table } = sizes;
+        let (hidden, ffn) = (tokens * config.hidden_size, tokens * config.intermediate_size);
         Ok(PagedBuffers {
-            ids: u32s()?,
-            positions: u32s()?,
-            sequences: u32s()?,
-            slots: u32s()?,
-            page_table: backend.alloc(U32, sizes.table)?,
-            sum: f32s(config.hidden_size)?,
-            next_sum: f32s(config.hidden_size)?,
-            x: f32s(config.hidden_size)?,
-            delta: f32s(config.hidden_size)?,
-            rstd: f32s(1)?,
-            qkv: QkvBuffers::new(config, backend, sizes.tokens)?,
-            attended: f32s(config.attention().q_dim())?,
-            gate_up: f32s(2 * config.intermediate_size)?,
-            activation: f32s(config.intermediate_size)?,
-            head: PagedHeadBuffers::new(model, sizes.rows)?,
+            ids: allocation.u32s(tokens)?,
+            positions: allocation.u32s(tokens)?,
+            sequences: allocation.u32s(tokens)?,
+            slots: allocation.u32s(tokens)?,
+            page_table: allocation.u32s(table)?,
+            sum: allocation.activations(hidden)?,
+            next_sum: allocation.activations(hidden)?,
+            x: allocation.activations(hidden)?,
+            delta: allocation.f32s(hidden)?,
+            rstd: allocation.f32s(tokens)?,
+            qkv: QkvBuffers::new(config, tokens, &mut allocation)?,
+            attended: allocation.activations(tokens * config.attention().q_dim())?,
+            gate_up: allocation.activations(2 * ffn)?,
+            activation: allocation.activations(ffn)?,
+            head: PagedHeadBuffers::new(config, rows, &mut allocation)?,
         })
     }
 }
 
 impl<B: Backend> PagedHeadBuffers<B> {
-    fn new(model: &Model<B>, rows: usize) -> Result<PagedHeadBuffers<B>> {
-        let backend = model.backend.as_ref();
-        let f32s = |width: usize| backend.alloc(F32, rows * width);
-        let u32s = |width: usize| backend.alloc(U32, rows * width);
-        let hidden = model.config.hidden_size;
+    fn new(config: &ModelConfig, rows: usize, allocation: &mut Allocation<'_, B>) -> Result<PagedHeadBuffers<B>> {
+        let hidden = rows * config.hidden_size;
         Ok(PagedHeadBuffers {
-            indices: u32s(1)?,
-            residual: f32s(hidden)?,
-            delta: f32s(hidden)?,
-            sum: f32s(hidden)?,
-            x: f32s(hidden)?,
-            rstd: f32s(1)?,
-            logits: f32s(model.config.vocab_size)?,
-            inv_t: f32s(1)?,
-            greedy: u32s(1)?,
-            streams: u32s(4)?,
-            positions: u32s(1)?,
-            top_k: u32s(1)?,
-            top_p: f32s(1)?,
-            min_p: f32s(1)?,
-            ids: u32s(1)?,
-            lse: f32s(1)?,
-            logprob: f32s(1)?,
-            entropy: f32s(1)?,
+            indices: allocation.u32s(rows)?,
+            residual: allocation.activations(hidden)?,
+            delta: allocation.f32s(hidden)?,
+            sum: allocation.activations(hidden)?,
+            x: allocation.activations(hidden)?,
+            rstd: allocation.f32s(rows)?,
+            logits: allocation.f32s(rows * config.vocab_size)?,
+            inv_t: allocation.f32s(rows)?,
+            greedy: allocation.u32s(rows)?,
+            streams: allocation.u32s(4 * rows)?,
+            positions: allocation.u32s(rows)?,
+            top_k: allocation.u32s(rows)?,
+            top_p: allocation.f32s(rows)?,
+            min_p: allocation.f32s(rows)?,
+            ids: allocation.u32s(rows)?,
+            lse: allocation.f32s(rows)?,
+            logprob: allocation.f32s(rows)?,
+            entropy: allocation.f32s(rows)?,
         })
     }
 }

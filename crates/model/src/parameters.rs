@@ -38,30 +38,32 @@ impl<B: Backend> Parameter<B> {
 /// All parameters in a fixed order: embedding, layers, final norm, and the head where it is not tied to the embedding.
 pub struct Parameters<B: Backend> {
     pub list: Vec<Parameter<B>>,
+    precision: Precision,
     pub(crate) index: ParameterIndex,
 }
 
 impl<B: Backend> Parameters<B> {
     /// Zeros in the shapes of `config`.
-    pub(crate) fn zeros(config: &ModelConfig, backend: &B) -> Result<Parameters<B>> {
+    pub(crate) fn zeros(config: &ModelConfig, backend: &B, precision: Precision) -> Result<Parameters<B>> {
         let (specs, index) = layout(config);
         let list = specs
             .into_iter()
             .map(|spec| {
-                let weight = backend.alloc_weight(spec.rows, spec.cols, Precision::F32)?;
+                let weight = backend.alloc_weight(spec.rows, spec.cols, precision)?;
                 Ok(Parameter { weight, kind: spec.kind, rows: spec.rows, cols: spec.cols, hf: spec.hf })
             })
             .collect::<Result<_>>()?;
-        Ok(Parameters { list, index })
+        Ok(Parameters { list, precision, index })
     }
 
-    /// Zeros in the same shapes: gradients or moments.
+    /// Zeros in the same shapes, in f32: gradients, masters or moments.
     pub fn like(&self, backend: &B) -> Result<Parameters<B>> {
         let twin = |parameter: &Parameter<B>| {
             let weight = backend.alloc_weight(parameter.rows, parameter.cols, Precision::F32)?;
             Ok(Parameter { weight, hf: parameter.hf.clone(), ..*parameter })
         };
-        Ok(Parameters { list: self.list.iter().map(twin).collect::<Result<_>>()?, index: self.index.clone() })
+        let list = self.list.iter().map(twin).collect::<Result<_>>()?;
+        Ok(Parameters { list, precision: Precision::F32, index: self.index.clone() })
     }
 
     /// Sets every value to zero.
@@ -74,10 +76,29 @@ impl<B: Backend> Parameters<B> {
         self.list.iter().map(|parameter| parameter.rows * parameter.cols).sum()
     }
 
-    /// Names and shapes of the tensors that [`Parameters::write`] writes, in its order.
+    /// Bytes of the values as they are stored, without padding.
+    pub fn bytes(&self) -> u64 {
+        self.list.iter().map(|parameter| stored_bytes(parameter.rows, parameter.cols, self.precision)).sum()
+    }
+
+    /// Sets every value to that of `other`, a list of the same shapes.
+    pub fn copy_from(&mut self, backend: &B, other: &Parameters<B>) -> Result<()> {
+        let mut values = Vec::new();
+        for (to, from) in self.list.iter_mut().zip(&other.list) {
+            for (first, rows) in from.blocks(from.rows) {
+                values.resize(rows * from.cols, 0.0);
+                backend.store_row_major(&from.weight, first, &mut values)?;
+                backend.load_row_major(&mut to.weight, first, &values)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Names, shapes and element types of the tensors that [`Parameters::write`] writes, in its order: bf16 where the parameters are, else f32.
     pub fn tensor_specs(&self, prefix: &str) -> Vec<TensorSpec> {
         let of_parameter = |parameter: &Parameter<B>| -> Vec<TensorSpec> {
-            let spec = |t: &HfTensor| TensorSpec::new(format!("{prefix}{}", t.name), parameter.file_shape(t));
+            let make = if self.precision == Precision::Bf16 { TensorSpec::bf16 } else { TensorSpec::new };
+            let spec = |t: &HfTensor| make(format!("{prefix}{}", t.name), parameter.file_shape(t));
             parameter.hf.iter().map(spec).collect()
         };
         self.list.iter().flat_map(of_parameter).collect()
@@ -99,7 +120,7 @@ impl<B: Backend> Parameters<B> {
         Ok(())
     }
 
-    /// Sets every value from the tensors that [`Parameters::write`] or transformers wrote. Other tensors of the file
+    /// Sets every value, rounded to the parameters' precision, from the tensors that [`Parameters::write`] or transformers wrote. Other tensors of the file
     /// are not looked at.
     pub fn read(&mut self, backend: &B, prefix: &str, checkpoint: &Checkpoint) -> Result<()> {
         let mut values = Vec::new();
@@ -141,4 +162,15 @@ impl<B: Backend> Parameters<B> {
         let [a, b] = self.list.get_disjoint_mut([first, second]).expect("two different parameters of the list");
         (&mut a.weight, &mut b.weight)
     }
+}
+
+/// Norms and biases are f32 in memory whatever the precision; a row in q8_0 is blocks of 32 bytes with an f32 scale each.
+fn stored_bytes(rows: usize, cols: usize, precision: Precision) -> u64 {
+    let row = match precision {
+        _ if cols == 1 => 4,
+        Precision::F32 => 4 * cols,
+        Precision::Bf16 => 2 * cols,
+        Precision::Q8 => cols.div_ceil(32) * 36,
+    };
+    (rows * row) as u64
 }

@@ -80,7 +80,7 @@ impl<B: Backend> Model<B> {
         if n == 0 {
             return Ok(&[]);
         }
-        if let Some(bad) = rows.iter().find(|row| !row.greedy && !(row.inv_t > 0.0 && row.inv_t.is_finite())) {
+        if let Some(bad) = rows.iter().find(|row| !(row.greedy || (row.inv_t > 0.0 && row.inv_t.is_finite()))) {
             return Err(Error::invalid("inv_t", format!("is {}, expected a positive number", bad.inv_t)));
         }
         if !adjustments.is_empty() && adjustment_ends.len() != n {
@@ -197,7 +197,7 @@ impl<B: Backend> Model<B> {
 }
 
 /// The vector with other values: memory that is kept from step to step.
-fn refilled<T>(vector: &mut Vec<T>, values: impl Iterator<Item = T>) -> &mut [T] {
+pub(crate) fn refilled<T>(vector: &mut Vec<T>, values: impl Iterator<Item = T>) -> &mut [T] {
     vector.clear();
     vector.extend(values);
     vector

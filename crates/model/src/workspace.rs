@@ -1,54 +1,78 @@
-//! Device memory of a training step: what the forward keeps for the backward, and scratch.
+//! Memory of a training pass: what the forward keeps for the backward, and scratch.
 //!
-//! Grows to the largest batch seen and is then used again, so a step allocates nothing. What is cheap to compute again
-//! (norm outputs, silu · up) is kept for no layer.
+//! Grows to the largest batch seen and is then used again, so a step allocates nothing. How much the layers keep is decided whenever
+//! memory is taken, by the limit that the workspace was given.
 
 use gradus_ops::Backend;
-use gradus_tensor::DType::{F32, U32};
 
-use crate::block::QkvBuffers;
-use crate::head::HeadBuffers;
-use crate::{Error, Model, Result, TokenBatch};
+use crate::activations::StackActivations;
+use crate::allocation::Allocation;
+use crate::head::{HEAD_ROWS, HeadBuffers, HeadMemory};
+use crate::sample::refilled;
+use crate::{Error, LossSums, Model, Recompute, Result, TokenBatch};
 
 /// Capacities are rounded up to this many tokens, so that batches of nearly the same size do not allocate.
 const TOKENS_STEP: usize = 256;
 
 /// Memory of `forward`, `score_rows` and `loss_backward`; empty until the first forward.
 pub struct TrainingWorkspace<B: Backend> {
+    limit: Limit,
+    /// Tokens and sequences that there is room for.
     capacity: (usize, usize),
+    /// What each layer computes again.
+    plan: Vec<Recompute>,
     pub(crate) forward: Option<ForwardBuffers<B>>,
     pub(crate) backward: Option<BackwardBuffers<B>>,
     pub(crate) head: Option<HeadBuffers<B>>,
+    bytes: WorkspaceBytes,
     /// Size of the batch whose activations are held; 0 before the first forward.
     pub(crate) tokens: usize,
     pub(crate) sequences: usize,
+    pub(crate) host: HostMemory,
 }
 
-/// Of one layer, for its backward.
-pub(crate) struct LayerActivations<B: Backend> {
-    /// The residual stream entering attention and the MLP `[tokens, hidden]`, each with its norm's 1/rms `[tokens]`.
-    pub attention_sum: B::Buffer,
-    pub attention_rstd: B::Buffer,
-    pub mlp_sum: B::Buffer,
-    pub mlp_rstd: B::Buffer,
-    pub qkv: QkvBuffers<B>,
-    /// `[tokens, q_dim]` and its log-sum-exp `[tokens, heads]`.
-    pub attended: B::Buffer,
-    pub lse: B::Buffer,
-    /// `[tokens, 2 · ffn]`
-    pub gate_up: B::Buffer,
+/// What decides how much the layers keep.
+#[derive(Clone, Copy)]
+enum Limit {
+    /// Every layer computes this much again.
+    Fixed(Recompute),
+    /// A pass with its backward takes at most so many bytes.
+    Bytes(u64),
+}
+
+/// Bytes held, by part.
+#[derive(Clone, Copy, Default)]
+struct WorkspaceBytes {
+    forward: u64,
+    backward: u64,
+    head: u64,
+}
+
+/// Lists that are filled anew by each pass.
+#[derive(Default)]
+pub(crate) struct HostMemory {
+    positions: Vec<u32>,
+    pub head: HeadMemory,
+    /// Rows of the loss that have a weight.
+    pub active: Vec<usize>,
+    pub coefficients: Vec<f32>,
+    pub sums: LossSums,
 }
 
 pub(crate) struct ForwardBuffers<B: Backend> {
     pub ids: B::Buffer,
     pub positions: B::Buffer,
     pub cu_seqlens: B::Buffer,
-    pub layers: Vec<LayerActivations<B>>,
+    pub stack: StackActivations<B>,
     pub final_sum: B::Buffer,
     pub final_rstd: B::Buffer,
     /// The normed hidden state of every token `[tokens, hidden]`.
     pub hidden: B::Buffer,
-    /// Scratch: norm output and the branch to be added to the residual `[tokens, hidden]`, silu · up `[tokens, ffn]`.
+    pub scratch: ForwardScratch<B>,
+}
+
+/// Norm output and the branch to be added to the residual `[tokens, hidden]`, silu · up `[tokens, ffn]`.
+pub(crate) struct ForwardScratch<B: Backend> {
     pub x: B::Buffer,
     pub delta: B::Buffer,
     pub activation: B::Buffer,
@@ -62,7 +86,8 @@ pub(crate) struct BackwardBuffers<B: Backend> {
     pub d_qkv: B::Buffer,
     pub d_activation: B::Buffer,
     pub d_gate_up: B::Buffer,
-    /// A recomputed norm writes its 1/rms here.
+    /// A recomputed norm writes its sum and 1/rms here.
+    pub sum: B::Buffer,
     pub rstd: B::Buffer,
 }
 
@@ -73,8 +98,45 @@ impl<B: Backend> Default for TrainingWorkspace<B> {
 }
 
 impl<B: Backend> TrainingWorkspace<B> {
+    /// Without a limit: everything that the backward needs is kept.
     pub fn new() -> TrainingWorkspace<B> {
-        TrainingWorkspace { capacity: (0, 0), forward: None, backward: None, head: None, tokens: 0, sequences: 0 }
+        TrainingWorkspace::recomputing(Recompute::Nothing)
+    }
+
+    /// Every layer keeps what `recompute` leaves: the least, [`Recompute::Layer`], where no backward follows.
+    pub fn recomputing(recompute: Recompute) -> TrainingWorkspace<B> {
+        TrainingWorkspace::with(Limit::Fixed(recompute))
+    }
+
+    /// At most `bytes` for a pass with its backward: layers compute again what does not fit, first gate and up, then all. A batch that does
+    /// not fit even so is refused by its forward.
+    pub fn limited(bytes: u64) -> TrainingWorkspace<B> {
+        TrainingWorkspace::with(Limit::Bytes(bytes))
+    }
+
+    fn with(limit: Limit) -> TrainingWorkspace<B> {
+        TrainingWorkspace {
+            limit,
+            capacity: (0, 0),
+            plan: Vec::new(),
+            forward: None,
+            backward: None,
+            head: None,
+            bytes: WorkspaceBytes::default(),
+            tokens: 0,
+            sequences: 0,
+            host: HostMemory::default(),
+        }
+    }
+
+    /// Bytes of device memory held.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.forward + self.bytes.backward + self.bytes.head
+    }
+
+    /// What each layer computes again; empty before the first forward.
+    pub fn plan(&self) -> &[Recompute] {
+        &self.plan
     }
 
     /// Makes room for `batch` and copies its tokens in.
@@ -82,29 +144,67 @@ impl<B: Backend> TrainingWorkspace<B> {
         (self.tokens, self.sequences) = (0, 0);
         let (tokens, sequences) = (batch.tokens.len(), batch.sequences());
         if self.forward.is_none() || tokens > self.capacity.0 || sequences > self.capacity.1 {
-            let capacity = (
-                tokens.max(self.capacity.0).next_multiple_of(TOKENS_STEP),
-                sequences.max(self.capacity.1).next_power_of_two(),
-            );
-            // The old memory goes first: both together might not fit.
-            (self.forward, self.backward) = (None, None);
-            self.forward = Some(ForwardBuffers::new(model, capacity)?);
-            self.capacity = capacity;
+            self.grow(model, tokens, sequences)?;
         }
         let buffers = self.forward.as_mut().expect("just allocated");
         let backend = model.backend.as_ref();
         backend.write(&mut buffers.ids, 0, &batch.tokens)?;
-        backend.write(&mut buffers.positions, 0, &batch.positions())?;
+        backend.write(&mut buffers.positions, 0, refilled(&mut self.host.positions, batch.positions()))?;
         backend.write(&mut buffers.cu_seqlens, 0, &batch.cu_seqlens)?;
         Ok(buffers)
+    }
+
+    fn grow(&mut self, model: &Model<B>, tokens: usize, sequences: usize) -> Result<()> {
+        let capacity = (
+            tokens.max(self.capacity.0).next_multiple_of(TOKENS_STEP),
+            sequences.max(self.capacity.1).next_power_of_two(),
+        );
+        // The old memory goes first: both together might not fit.
+        (self.forward, self.backward) = (None, None);
+        (self.bytes.forward, self.bytes.backward) = (0, 0);
+        let layers = model.config.num_hidden_layers;
+        self.plan = match self.limit {
+            Limit::Fixed(recompute) => vec![recompute; layers],
+            Limit::Bytes(limit) => plan_within(model, limit, capacity)?,
+        };
+        let mut allocation = Allocation::new(model);
+        self.forward = Some(ForwardBuffers::new(model, &self.plan, capacity, &mut allocation)?);
+        self.bytes.forward = allocation.bytes;
+        self.capacity = capacity;
+        Ok(())
     }
 
     /// Memory of the backward, allocated when a backward first needs it: scoring alone never does.
     pub(crate) fn backward_for(&mut self, model: &Model<B>) -> Result<()> {
         if self.backward.is_none() {
-            self.backward = Some(BackwardBuffers::new(model, self.capacity.0)?);
+            let mut allocation = Allocation::new(model);
+            self.backward = Some(BackwardBuffers::new(model, self.capacity.0, &mut allocation)?);
+            self.bytes.backward = allocation.bytes;
         }
         Ok(())
+    }
+
+    /// Room for head chunks of a call with `rows` rows.
+    pub(crate) fn head_for(&mut self, model: &Model<B>, rows: usize) -> Result<()> {
+        let rows = rows.min(HEAD_ROWS);
+        if self.head.as_ref().is_none_or(|head| head.rows < rows) {
+            self.head = None;
+            let mut allocation = Allocation::new(model);
+            self.head = Some(HeadBuffers::new(model, rows, &mut allocation)?);
+            self.bytes.head = allocation.bytes;
+        }
+        Ok(())
+    }
+
+    /// The buffers of a backward, all there after `begin`, `backward_for` and `head_for`.
+    pub(crate) fn parts(&mut self) -> PassParts<'_, B> {
+        let there = "allocated before the backward begins";
+        PassParts {
+            forward: self.forward.as_mut().expect(there),
+            backward: self.backward.as_mut().expect(there),
+            head: self.head.as_mut().expect(there),
+            host: &mut self.host,
+        }
     }
 
     /// Tells a forgotten forward from one over another batch.
@@ -116,52 +216,99 @@ impl<B: Backend> TrainingWorkspace<B> {
     }
 }
 
+/// Everything that a backward works with.
+pub(crate) struct PassParts<'a, B: Backend> {
+    pub forward: &'a mut ForwardBuffers<B>,
+    pub backward: &'a mut BackwardBuffers<B>,
+    pub head: &'a mut HeadBuffers<B>,
+    pub host: &'a mut HostMemory,
+}
+
+/// The plan that computes least again among those whose pass takes at most `limit` bytes.
+fn plan_within<B: Backend>(model: &Model<B>, limit: u64, capacity: (usize, usize)) -> Result<Vec<Recompute>> {
+    let layers = model.config.num_hidden_layers;
+    let tokens = capacity.0;
+    let mut count = Allocation::counting(model);
+    BackwardBuffers::new(model, tokens, &mut count)?;
+    let backward = count.bytes;
+    HeadBuffers::new(model, tokens.min(HEAD_ROWS), &mut count)?;
+    let head = count.bytes - backward;
+    let mut kept = 0;
+    for changed in 0..=2 * layers {
+        let plan = nth_plan(layers, changed);
+        let mut count = Allocation::counting(model);
+        ForwardBuffers::new(model, &plan, capacity, &mut count)?;
+        kept = count.bytes;
+        if kept + backward + head <= limit {
+            return Ok(plan);
+        }
+    }
+    let terms =
+        [("activations of the layers", kept), ("gradients of activations", backward), ("logits of a chunk", head)];
+    let (largest, largest_bytes) = terms.into_iter().max_by_key(|term| term.1).expect("three terms");
+    Err(Error::ActivationMemory { tokens, bytes: kept + backward + head, limit, largest, largest_bytes })
+}
+
+/// From everything kept (0) over every layer's gate and up computed again (`layers`) to every layer (2 · `layers`).
+fn nth_plan(layers: usize, changed: usize) -> Vec<Recompute> {
+    let (weak, strong) =
+        if changed <= layers { (Recompute::Nothing, Recompute::GateUp) } else { (Recompute::GateUp, Recompute::Layer) };
+    let strongs = if changed <= layers { changed } else { changed - layers };
+    (0..layers).map(|layer| if layer < strongs { strong } else { weak }).collect()
+}
+
 impl<B: Backend> ForwardBuffers<B> {
-    fn new(model: &Model<B>, (tokens, sequences): (usize, usize)) -> Result<ForwardBuffers<B>> {
-        let (config, backend) = (&model.config, model.backend.as_ref());
-        let shape = config.attention();
-        let rows = |width: usize| backend.alloc(F32, tokens * width);
-        let hidden = || rows(config.hidden_size);
-        let layer = |_| -> Result<LayerActivations<B>> {
-            Ok(LayerActivations {
-                attention_sum: hidden()?,
-                attention_rstd: rows(1)?,
-                mlp_sum: hidden()?,
-                mlp_rstd: rows(1)?,
-                qkv: QkvBuffers::new(config, backend, tokens)?,
-                attended: rows(shape.q_dim())?,
-                lse: rows(shape.heads)?,
-                gate_up: rows(2 * config.intermediate_size)?,
-            })
-        };
+    fn new(
+        model: &Model<B>,
+        plan: &[Recompute],
+        (tokens, sequences): (usize, usize),
+        allocation: &mut Allocation<'_, B>,
+    ) -> Result<ForwardBuffers<B>> {
+        let config = &model.config;
+        let hidden = tokens * config.hidden_size;
         Ok(ForwardBuffers {
-            ids: backend.alloc(U32, tokens)?,
-            positions: backend.alloc(U32, tokens)?,
-            cu_seqlens: backend.alloc(U32, sequences + 1)?,
-            layers: (0..config.num_hidden_layers).map(layer).collect::<Result<_>>()?,
-            final_sum: hidden()?,
-            final_rstd: rows(1)?,
-            hidden: hidden()?,
-            x: hidden()?,
-            delta: hidden()?,
-            activation: rows(config.intermediate_size)?,
+            ids: allocation.u32s(tokens)?,
+            positions: allocation.u32s(tokens)?,
+            cu_seqlens: allocation.u32s(sequences + 1)?,
+            stack: StackActivations::new(config, plan, tokens, allocation)?,
+            final_sum: allocation.activations(hidden)?,
+            final_rstd: allocation.f32s(tokens)?,
+            hidden: allocation.activations(hidden)?,
+            scratch: ForwardScratch {
+                x: allocation.activations(hidden)?,
+                delta: allocation.f32s(hidden)?,
+                activation: allocation.activations(tokens * config.intermediate_size)?,
+            },
         })
     }
 }
 
 impl<B: Backend> BackwardBuffers<B> {
-    fn new(model: &Model<B>, tokens: usize) -> Result<BackwardBuffers<B>> {
-        let (config, backend) = (&model.config, model.backend.as_ref());
-        let shape = config.attention();
-        let rows = |width: usize| backend.alloc(F32, tokens * width);
+    fn new(model: &Model<B>, tokens: usize, allocation: &mut Allocation<'_, B>) -> Result<BackwardBuffers<B>> {
+        let config = &model.config;
+        let (shape, hidden, ffn) = (config.attention(), tokens * config.hidden_size, tokens * config.intermediate_size);
         Ok(BackwardBuffers {
-            d_sum: rows(config.hidden_size)?,
-            d_x: rows(config.hidden_size)?,
-            d_attended: rows(shape.q_dim())?,
-            d_qkv: rows(shape.qkv_dim())?,
-            d_activation: rows(config.intermediate_size)?,
-            d_gate_up: rows(2 * config.intermediate_size)?,
-            rstd: rows(1)?,
+            d_sum: allocation.f32s(hidden)?,
+            d_x: allocation.f32s(hidden)?,
+            d_attended: allocation.f32s(tokens * shape.q_dim())?,
+            d_qkv: allocation.f32s(tokens * shape.qkv_dim())?,
+            d_activation: allocation.f32s(ffn)?,
+            d_gate_up: allocation.f32s(2 * ffn)?,
+            sum: allocation.activations(hidden)?,
+            rstd: allocation.f32s(tokens)?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nth_plan;
+    use crate::Recompute::{GateUp, Layer, Nothing};
+
+    #[test]
+    fn plans_go_from_everything_kept_to_every_layer_computed_again() {
+        let plans: Vec<_> = (0..=4).map(|changed| nth_plan(2, changed)).collect();
+        let expected = [[Nothing; 2], [GateUp, Nothing], [GateUp; 2], [Layer, GateUp], [Layer; 2]];
+        assert_eq!(plans, expected);
     }
 }

@@ -8,7 +8,7 @@ use gradus_model::{
     KvCache, LossRow, Model, ModelConfig, PagedInputs, PagedWorkspace, SampleLimits, SampleRow, Sampled, Score,
     ScoreRow, TokenBatch, TrainingWorkspace, stream,
 };
-use gradus_ops::PAGE_TOKENS;
+use gradus_ops::{PAGE_TOKENS, Precision};
 use gradus_testing::integers;
 
 const SEED: u64 = 11;
@@ -34,7 +34,7 @@ fn random(architecture: &str, threads: usize) -> Model<CpuBackend> {
 
 fn random_on(architecture: &str, backend: CpuBackend) -> Model<CpuBackend> {
     let backend = Arc::new(backend);
-    Model::random(config(architecture), backend, SEED).expect("a model")
+    Model::random(config(architecture), backend, SEED, Precision::F32).expect("a model")
 }
 
 /// One sequence on its way: what it holds, how much of it is in the cache, and what was drawn.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use gradus_cpu::CpuBackend;
 use gradus_model::{Model, ModelConfig, Parameters};
+use gradus_ops::Precision;
 use gradus_testing::{GOLDEN_CASES, Golden};
 
 fn backend() -> Arc<CpuBackend> {
@@ -23,9 +24,9 @@ fn saved_weights_load_as_the_same_bits() {
     for case in GOLDEN_CASES {
         let backend = backend();
         let folder = tempfile::tempdir().expect("a folder");
-        let model = Model::load(&Golden::open(case).folder, backend.clone()).expect("the golden model");
+        let model = Model::load(&Golden::open(case).folder, backend.clone(), Precision::F32).expect("the golden model");
         model.save_weights(folder.path()).expect("saved");
-        let again = Model::load(folder.path(), backend.clone()).expect("loaded");
+        let again = Model::load(folder.path(), backend.clone(), Precision::F32).expect("loaded");
         assert_eq!(tensors(&again.parameters, &backend), tensors(&model.parameters, &backend), "{case}");
         let files: Vec<_> =
             std::fs::read_dir(folder.path()).expect("a folder").map(|f| f.expect("a file").file_name()).collect();
@@ -40,7 +41,7 @@ fn the_saved_config_names_the_dtype_of_the_saved_weights() {
         "vocab_size": 20, "torch_dtype": "bfloat16", "note": "kept"}"#;
     let folder = tempfile::tempdir().expect("a folder");
     let config = ModelConfig::from_json(text).expect("a good config");
-    Model::random(config, backend(), 1).expect("a model").save_weights(folder.path()).expect("saved");
+    Model::random(config, backend(), 1, Precision::F32).expect("a model").save_weights(folder.path()).expect("saved");
     let saved = std::fs::read_to_string(folder.path().join("config.json")).expect("config.json");
     let saved: serde_json::Value = serde_json::from_str(&saved).expect("JSON");
     assert_eq!(
@@ -56,8 +57,8 @@ fn random_weights_follow_the_seed_and_the_config() {
         "num_key_value_heads": 2, "head_dim": 16, "vocab_size": 3001, "initializer_range": 0.05}"#;
     let of = |seed: u64, threads: usize| {
         let backend = Arc::new(CpuBackend::new(Some(threads)).expect("a backend"));
-        let model =
-            Model::random(ModelConfig::from_json(text).expect("a good config"), backend, seed).expect("a model");
+        let model = Model::random(ModelConfig::from_json(text).expect("a good config"), backend, seed, Precision::F32)
+            .expect("a model");
         tensors(&model.parameters, &model.backend)
     };
     let first = of(1, 1);
@@ -81,7 +82,7 @@ fn random_weights_follow_the_seed_and_the_config() {
 }
 
 fn load_error(folder: &Path) -> String {
-    let error = Model::load(folder, backend()).err().expect("a refusal").to_string();
+    let error = Model::load(folder, backend(), Precision::F32).err().expect("a refusal").to_string();
     assert!(!error.contains('\n'), "{error:?} is more than a line");
     error
 }

@@ -6,14 +6,14 @@ use gradus_cpu::CpuBackend;
 use gradus_model::{
     KvCache, LossRow, LossSums, Model, PagedInputs, PagedWorkspace, Parameters, TokenBatch, TrainingWorkspace,
 };
-use gradus_ops::{Backend, PAGE_TOKENS};
+use gradus_ops::{Backend, PAGE_TOKENS, Precision};
 use gradus_testing::{GOLDEN_CASES, GOLDEN_POLICY_CASE, Golden, relative_l2};
 
 const TOLERANCE: f64 = 1e-5;
 
 fn load(golden: &Golden) -> Model<CpuBackend> {
     let backend = Arc::new(CpuBackend::new(Some(2)).expect("a backend"));
-    Model::load(&golden.folder, backend).expect("the golden model")
+    Model::load(&golden.folder, backend, Precision::F32).expect("the golden model")
 }
 
 fn batch(golden: &Golden) -> TokenBatch {
@@ -51,7 +51,7 @@ fn loss_and_gradients(
     let mut gradients = model.parameters.like(&model.backend).expect("gradients");
     let batch = batch(golden);
     model.forward(&batch, &mut workspace).expect("forward");
-    let sums = model.loss_backward(&batch, rows, clip, &mut gradients, &mut workspace).expect("backward");
+    let sums = model.loss_backward(&batch, rows, clip, &mut gradients, &mut workspace).expect("backward").clone();
     (sums, gradients)
 }
 

@@ -125,6 +125,8 @@ impl From<gradus_model::Error> for Fault {
             E::NoConfig { .. } => Fault::new("not-found", message),
             E::Config { .. } => Fault::new("bad-config", message),
             E::Invalid { .. } => Fault::bad_input(message),
+            E::InferenceOnly { dtype, .. } => Fault::unsupported(dtype, message),
+            E::ActivationMemory { .. } => Fault::new("out-of-memory", message),
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::fault::{Fault, Result};
 use crate::outputs::NativeEvent;
 use crate::response::Finish;
 use gradus_engine::{Engine, EngineOptions, PlantedFault, Request, TokenEvent, pages_needed};
-use gradus_model::{KvCache, Model, ModelConfig};
+use gradus_model::{KvCache, Model};
 use gradus_ops::Backend;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -30,8 +30,8 @@ pub struct Generation<B: Backend> {
 
 impl<B: Backend> Generation<B> {
     /// `kv_bytes_max` bounds the pages of all sequences together.
-    pub fn new(config: &ModelConfig, kv_bytes_max: u64) -> Self {
-        let page_bytes = KvCache::<B>::page_bytes(config);
+    pub fn new(model: &Model<B>, kv_bytes_max: u64) -> Self {
+        let page_bytes = KvCache::<B>::page_bytes(&model.config, model.precision);
         let pages_max = (kv_bytes_max / page_bytes as u64) as usize;
         Self {
             engine: None,

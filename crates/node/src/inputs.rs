@@ -16,12 +16,14 @@ use std::path::PathBuf;
 pub struct NativePolicyOptions {
     /// "auto" or "cpu".
     pub device: String,
-    /// "f32".
-    pub dtype: String,
+    /// "f32", "bf16" or "q8_0"; absent: f32, or that of the checkpoint which is resumed.
+    pub dtype: Option<String>,
     /// Threads of the backend; by default the physical cores that the process may use.
     pub threads: Option<u32>,
     /// Most bytes of KV pages; by default a quarter of the machine's memory.
     pub kv_bytes_max: Option<f64>,
+    /// Most bytes of activations in a training pass; by default half of the memory that is free at the first step.
+    pub activation_bytes_max: Option<f64>,
 }
 
 /// One message of a conversation.

@@ -7,8 +7,8 @@ use crate::memory::machine_bytes;
 use crate::outputs::{NativePolicyInfo, NativeResumed};
 use crate::worker::{EventSink, Worker};
 use gradus_cpu::CpuBackend;
-use gradus_model::{Model, ModelConfig, TrainingWorkspace};
-use gradus_ops::Backend;
+use gradus_model::{Model, ModelConfig, Recompute, TrainingWorkspace};
+use gradus_ops::{Backend, Precision};
 use gradus_tensor::put_back_folder;
 use gradus_text::Tokenizer;
 use gradus_train::{LoadedCheckpoint, Trainer, VerifiedCheckpoint, latest_good, load_checkpoint, verify_checkpoint};
@@ -43,8 +43,11 @@ pub enum Device {
 #[derive(Clone, Copy)]
 pub struct Placement {
     pub device: Device,
+    /// None: f32, or that of the checkpoint which is resumed.
+    pub precision: Option<Precision>,
     pub threads: Option<usize>,
     pub kv_bytes_max: u64,
+    pub activation_bytes_max: Option<u64>,
 }
 
 impl TryFrom<NativePolicyOptions> for Placement {
@@ -60,16 +63,21 @@ impl TryFrom<NativePolicyOptions> for Placement {
                 ));
             }
         };
-        if options.dtype != "f32" {
-            let dtype = &options.dtype;
-            return Err(Fault::unsupported(
-                dtype,
-                format!("dtype {dtype:?} is not in this version; available: \"f32\""),
-            ));
-        }
-        let kv_bytes_max = options.kv_bytes_max.map_or_else(|| machine_bytes() / 4, |bytes| bytes as u64);
-        Ok(Placement { device, threads: options.threads.map(|threads| threads as usize), kv_bytes_max })
+        Ok(Placement {
+            device,
+            precision: options.dtype.as_deref().map(precision_of).transpose()?,
+            threads: options.threads.map(|threads| threads as usize),
+            kv_bytes_max: options.kv_bytes_max.map_or_else(|| machine_bytes() / 4, |bytes| bytes as u64),
+            activation_bytes_max: options.activation_bytes_max.map(|bytes| bytes as u64),
+        })
     }
+}
+
+fn precision_of(dtype: &str) -> Result<Precision> {
+    Precision::ALL.into_iter().find(|precision| precision.name() == dtype).ok_or_else(|| {
+        let available = Precision::ALL.map(|precision| format!("{:?}", precision.name())).join(", ");
+        Fault::unsupported(dtype, format!("dtype {dtype:?} is unknown; available: {available}"))
+    })
 }
 
 /// The backend of `Device::Cpu`.
@@ -93,10 +101,11 @@ pub fn make_worker<B: Backend>(
     backend: Arc<B>,
     events: EventSink,
 ) -> Result<(Worker<B>, Option<NativeResumed>)> {
+    let precision = placement.precision.unwrap_or(Precision::F32);
     let parts = match source {
-        Source::Config { json, seed, tokenizer } => create(&json, seed, tokenizer.as_deref(), backend)?,
-        Source::Folder(folder) => load(folder, backend)?,
-        Source::Checkpoint(path) => resume(&path, backend)?,
+        Source::Config { json, seed, tokenizer } => create(&json, seed, tokenizer.as_deref(), backend, precision)?,
+        Source::Folder(folder) => load(folder, backend, precision)?,
+        Source::Checkpoint(path) => resume(&path, backend, placement.precision)?,
     };
     let Parts { model, trainer, tokenizer, folder, resumed } = parts;
     if let Some(tokenizer) = &tokenizer
@@ -113,9 +122,10 @@ pub fn make_worker<B: Backend>(
     let companion_files = folder.as_deref().map(read_companions).transpose()?.unwrap_or_default();
     let worker = Worker {
         stop_tokens: stop_tokens(&model.config, tokenizer.as_ref(), &companion_files)?,
-        generation: Generation::new(&model.config, placement.kv_bytes_max),
-        scoring: TrainingWorkspace::new(),
-        step_tokens_max: 0,
+        generation: Generation::new(&model, placement.kv_bytes_max),
+        // No backward follows a score.
+        scoring: TrainingWorkspace::recomputing(Recompute::Layer),
+        activation_bytes_max: placement.activation_bytes_max,
         model,
         trainer,
         tokenizer,
@@ -137,13 +147,20 @@ pub fn describe<B: Backend>(worker: &Worker<B>, placement: &Placement) -> Native
         has_tokenizer: worker.tokenizer.is_some(),
         device: backend.kind().to_string(),
         level: backend.level().to_string(),
+        dtype: worker.model.precision.name().to_string(),
         threads: backend.threads() as u32,
         kv_bytes_max: placement.kv_bytes_max as f64,
         config: config.to_json(),
     }
 }
 
-fn create<B: Backend>(json: &str, seed: u64, tokenizer: Option<&Path>, backend: Arc<B>) -> Result<Parts<B>> {
+fn create<B: Backend>(
+    json: &str,
+    seed: u64,
+    tokenizer: Option<&Path>,
+    backend: Arc<B>,
+    precision: Precision,
+) -> Result<Parts<B>> {
     let config = ModelConfig::from_json(json)?;
     let tokenizer = match tokenizer {
         Some(path) if path.is_dir() => Some(Tokenizer::from_folder(path)?.ok_or_else(|| {
@@ -155,11 +172,11 @@ fn create<B: Backend>(json: &str, seed: u64, tokenizer: Option<&Path>, backend: 
         Some(path) => Some(Tokenizer::from_file(path)?),
         None => None,
     };
-    let model = Model::random(config, backend, seed)?;
+    let model = Model::random(config, backend, seed, precision)?;
     Ok(Parts { model, trainer: Trainer::new(), tokenizer, folder: None, resumed: None })
 }
 
-fn load<B: Backend>(folder: PathBuf, backend: Arc<B>) -> Result<Parts<B>> {
+fn load<B: Backend>(folder: PathBuf, backend: Arc<B>, precision: Precision) -> Result<Parts<B>> {
     put_back_folder(&folder)?;
     if !folder.is_dir() {
         let path = folder.display();
@@ -169,14 +186,14 @@ fn load<B: Backend>(folder: PathBuf, backend: Arc<B>) -> Result<Parts<B>> {
         return Err(Fault { code: "not-found", message, value: Some(path.to_string()) });
     }
     let tokenizer = Tokenizer::from_folder(&folder)?;
-    let model = Model::load(&folder, backend)?;
+    let model = Model::load(&folder, backend, precision)?;
     Ok(Parts { model, trainer: Trainer::new(), tokenizer, folder: Some(folder), resumed: None })
 }
 
-fn resume<B: Backend>(path: &Path, backend: Arc<B>) -> Result<Parts<B>> {
+fn resume<B: Backend>(path: &Path, backend: Arc<B>, precision: Option<Precision>) -> Result<Parts<B>> {
     let (checkpoint, mut warnings) = find_checkpoint(path)?;
     let LoadedCheckpoint { model, trainer, recipe_json, manifest, warnings: differences } =
-        load_checkpoint(&checkpoint, backend)?;
+        load_checkpoint(&checkpoint, backend, precision)?;
     warnings.extend(differences);
     let resumed = NativeResumed {
         folder: checkpoint.path.to_string_lossy().into_owned(),
@@ -277,7 +294,7 @@ mod tests {
         std::fs::create_dir(folder.path().join(".out.old-77")).unwrap();
         let backend = Arc::new(CpuBackend::new(Some(1)).unwrap());
         // It is there again, and lacks a config.
-        let Err(fault) = load(folder.path().join("out"), backend) else { panic!("an empty folder was loaded") };
+        let Err(fault) = load(folder.path().join("out"), backend, Precision::F32) else { panic!("an empty folder was loaded") };
         assert!(fault.message.contains("no config.json"), "{}", fault.message);
         assert!(folder.path().join("out").is_dir());
     }

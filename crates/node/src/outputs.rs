@@ -83,6 +83,8 @@ pub struct NativePolicyInfo {
     pub has_tokenizer: bool,
     pub device: String,
     pub level: String,
+    #[napi(ts_type = "'f32' | 'bf16' | 'q8_0'")]
+    pub dtype: String,
     pub threads: u32,
     /// Most bytes that KV pages take.
     pub kv_bytes_max: f64,
@@ -98,6 +100,12 @@ pub struct NativeMemory {
     pub optimizer: f64,
     pub activations: f64,
     pub kv_pages: f64,
+    /// Most bytes of `activations` in a training pass; absent before the first step.
+    pub activations_max: Option<f64>,
+    /// Layers that compute gate and up again in the backward, to stay below that.
+    pub gate_up_recomputed: u32,
+    /// Layers that compute everything again.
+    pub layers_recomputed: u32,
 }
 
 /// Where a resumed policy came from.

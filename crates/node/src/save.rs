@@ -11,6 +11,7 @@ use std::path::Path;
 
 /// Writes `folder`: new, empty, or a policy's folder that is replaced. A failed save leaves what was there.
 pub fn save_folder<B: Backend>(model: &Model<B>, files: &[(String, Vec<u8>)], folder: &Path) -> Result<()> {
+    model.refuse_quantised("saved")?;
     let folder = std::path::absolute(folder).map_err(|error| io_fault("find", folder, &error))?;
     let parent = folder.parent().unwrap_or(&folder);
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
@@ -79,7 +80,8 @@ mod tests {
             fs::write(root.path().join(name).join("config.json"), name).unwrap();
         }
         let backend = Arc::new(CpuBackend::new(Some(1)).unwrap());
-        let model = Model::random(ModelConfig::from_json(CONFIG).unwrap(), backend, 1).unwrap();
+        let model =
+            Model::random(ModelConfig::from_json(CONFIG).unwrap(), backend, 1, gradus_ops::Precision::F32).unwrap();
         save_folder(&model, &[("no/such/folder".into(), Vec::new())], &target).unwrap_err();
         assert_eq!(fs::read_to_string(target.join("config.json")).unwrap(), ".out.old-77");
         save_folder(&model, &[], &target).unwrap();

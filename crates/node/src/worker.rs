@@ -6,7 +6,7 @@ use crate::command::{CheckpointRequest, Command, Plant};
 use crate::fault::{Fault, Result};
 use crate::generation::Generation;
 use crate::inputs::{Content, Prompt, Sampling};
-use crate::memory::memory_report;
+use crate::memory::{activation_bytes, available_bytes, memory_report};
 use crate::outputs::NativeEvent;
 use crate::response::Response;
 use gradus_engine::{Request, inverse_temperature};
@@ -34,8 +34,8 @@ pub struct Worker<B: Backend> {
     pub stop_tokens: Vec<u32>,
     pub generation: Generation<B>,
     pub scoring: TrainingWorkspace<B>,
-    /// Most tokens a step has passed through the network at once: what the training activations were sized for.
-    pub step_tokens_max: usize,
+    /// Most bytes of activations in a training pass; where it was not given, decided at the first step.
+    pub activation_bytes_max: Option<u64>,
     pub events: EventSink,
 }
 
@@ -211,11 +211,23 @@ impl<B: Backend> Worker<B> {
             sampler_logprob: sampler_logprobs.map(|logprobs| logprobs[index]),
         });
         let train_batch = TrainBatch { tokens: batch.tokens.clone(), rows: rows.collect() };
+        self.limit_activations()?;
         let metrics = self.trainer.step(&mut self.model, &train_batch, options)?;
         batch.note_trained(&weights, metrics.skipped.is_none());
-        self.step_tokens_max = self.step_tokens_max.max(metrics.tokens.min(options.micro_batch_tokens));
         self.generation.on_weights_changed();
         Ok(metrics)
+    }
+
+    /// Before the first step: what the activations may take beside gradients and optimizer state.
+    fn limit_activations(&mut self) -> Result<()> {
+        self.model.refuse_quantised("trained")?;
+        let bytes = match self.activation_bytes_max {
+            Some(bytes) => bytes,
+            None => activation_bytes(&self.model, self.trainer.memory(), available_bytes())?,
+        };
+        self.activation_bytes_max = Some(bytes);
+        self.trainer.limit_activations(bytes);
+        Ok(())
     }
 
     fn score(&mut self, batch: &TokenBatch, inv_t: f32) -> Result<Vec<Score>> {

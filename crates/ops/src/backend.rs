@@ -310,7 +310,7 @@ pub trait Backend: Send + Sync + Sized + 'static {
 
     // ---- optimizer ----------------------------------------------------------------------------------------------
     /// Σ of squares over all matrices, summed in f64 per fixed block in order; infinite or NaN if any element is.
-    fn sum_of_squares(&self, weights: &[&Self::Weight]) -> Result<f64>;
+    fn sum_of_squares<'a>(&self, weights: impl Iterator<Item = &'a Self::Weight>) -> Result<f64>;
     /// One AdamW update of `weight` with its gradient and moments, in one pass. A bf16 weight has an f32 `master`, which is updated, and
     /// becomes that master rounded; an f32 weight has none.
     fn adamw(

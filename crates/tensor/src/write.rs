@@ -1,28 +1,41 @@
-//! Writes a safetensors file as a stream: the header from names and shapes first, then f32 values as they come.
+//! Writes a safetensors file as a stream: the header from names and shapes first, then the values as they come.
 //!
 //! The last stage of saving weights and moments: a model is never held twice.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use half::bf16;
+use half::slice::HalfFloatSliceExt;
 use serde_json::{Map, Value, json};
 
 use crate::durable::DurableFile;
-use crate::{Error, Result};
+use crate::{DType, Error, Result};
 
 #[cfg(target_endian = "big")]
 compile_error!("tensors are written as the machine holds them, which the format wants little-endian");
 
-/// Name and shape of one f32 tensor to be written.
+/// Name, shape and element type of one tensor to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorSpec {
     pub name: String,
     pub shape: Vec<usize>,
+    dtype: DType,
 }
 
 impl TensorSpec {
+    /// A tensor in f32.
     pub fn new(name: impl Into<String>, shape: impl Into<Vec<usize>>) -> Self {
-        Self { name: name.into(), shape: shape.into() }
+        Self { name: name.into(), shape: shape.into(), dtype: DType::F32 }
+    }
+
+    /// A tensor in bf16.
+    pub fn bf16(name: impl Into<String>, shape: impl Into<Vec<usize>>) -> Self {
+        Self { dtype: DType::BF16, ..Self::new(name, shape) }
+    }
+
+    fn bytes(&self) -> usize {
+        self.elements() * self.dtype.bytes()
     }
 
     fn elements(&self) -> usize {
@@ -39,6 +52,8 @@ pub struct SafetensorsWriter {
     /// Index of the tensor being written, and its elements written so far.
     current: usize,
     written: usize,
+    /// Values in bf16 on their way to the file.
+    rounded: Vec<bf16>,
 }
 
 impl SafetensorsWriter {
@@ -48,10 +63,10 @@ impl SafetensorsWriter {
         let mut file = DurableFile::create(path, file_bytes(&specs, metadata))?;
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(header.as_bytes())?;
-        Ok(Self { file, path: path.to_owned(), specs, current: 0, written: 0 })
+        Ok(Self { file, path: path.to_owned(), specs, current: 0, written: 0, rounded: Vec::new() })
     }
 
-    /// Appends row-major values to tensor `name`; a large tensor may come in several pieces.
+    /// Appends row-major values to tensor `name`, rounded to its element type; a large tensor may come in several pieces.
     pub fn write_f32(&mut self, name: &str, values: &[f32]) -> Result<()> {
         self.skip_complete();
         let Some(spec) = self.specs.get(self.current) else {
@@ -64,7 +79,13 @@ impl SafetensorsWriter {
         if self.written + values.len() > elements {
             return Err(self.order(format!("more than the {elements} values of {name}")));
         }
-        self.file.write_all(bytemuck::cast_slice(values))?;
+        if spec.dtype == DType::BF16 {
+            self.rounded.resize(values.len(), bf16::ZERO);
+            self.rounded.convert_from_f32_slice(values);
+            self.file.write_all(bytemuck::cast_slice(&self.rounded))?;
+        } else {
+            self.file.write_all(bytemuck::cast_slice(values))?;
+        }
         self.written += values.len();
         Ok(())
     }
@@ -93,7 +114,7 @@ impl SafetensorsWriter {
 
 /// Size of the file that [`SafetensorsWriter`] makes of these tensors, to be compared with the free space.
 pub fn file_bytes(specs: &[TensorSpec], metadata: &BTreeMap<String, String>) -> u64 {
-    let data: usize = specs.iter().map(|spec| spec.elements() * 4).sum();
+    let data: usize = specs.iter().map(TensorSpec::bytes).sum();
     (8 + header(specs, metadata).len() + data) as u64
 }
 
@@ -105,8 +126,8 @@ fn header(specs: &[TensorSpec], metadata: &BTreeMap<String, String>) -> String {
     }
     let mut offset = 0;
     for spec in specs {
-        let end = offset + spec.elements() * 4;
-        let entry = json!({ "dtype": "F32", "shape": spec.shape, "data_offsets": [offset, end] });
+        let end = offset + spec.bytes();
+        let entry = json!({ "dtype": spec.dtype.name(), "shape": spec.shape, "data_offsets": [offset, end] });
         entries.insert(spec.name.clone(), entry);
         offset = end;
     }

@@ -27,7 +27,15 @@ pub struct TrainRow {
     pub sampler_logprob: Option<f32>,
 }
 
+/// The parts of a step's batch; their memory is used again by the next step.
+#[derive(Default)]
+pub(crate) struct MicroBatches {
+    list: Vec<MicroBatch>,
+    used: usize,
+}
+
 /// Some whole sequences of a batch, with rows counted from their own start.
+#[derive(Default)]
 pub(crate) struct MicroBatch {
     pub tokens: TokenBatch,
     pub rows: Vec<LossRow>,
@@ -71,8 +79,8 @@ impl TrainBatch {
 
     /// Whole sequences in order, packed greedily up to `tokens_max`, at least one each. Sequences and rows without weight are
     /// left out: their gradient is zero.
-    pub(crate) fn split(&self, tokens_max: usize, uses_ratio: bool) -> Vec<MicroBatch> {
-        let mut parts: Vec<MicroBatch> = Vec::new();
+    pub(crate) fn split(&self, tokens_max: usize, uses_ratio: bool, parts: &mut MicroBatches) {
+        parts.used = 0;
         let mut rest = self.rows.as_slice();
         for bounds in self.tokens.cu_seqlens.windows(2) {
             let (start, end) = (bounds[0], bounds[1]);
@@ -82,23 +90,40 @@ impl TrainBatch {
                 continue;
             }
             let sequence = &self.tokens.tokens[start as usize..end as usize];
-            let fits = parts.last().is_some_and(|part| part.tokens.tokens.len() + sequence.len() <= tokens_max);
-            if !fits {
-                parts.push(MicroBatch::empty());
-            }
-            let part = parts.last_mut().expect("a micro-batch was just made");
+            let last = parts.as_slice().last();
+            let fits = last.is_some_and(|part| part.tokens.tokens.len() + sequence.len() <= tokens_max);
+            let part = if fits { parts.last_mut() } else { parts.begin() };
             part.push(sequence, rows, start, uses_ratio);
         }
-        parts
+    }
+}
+
+impl MicroBatches {
+    pub fn as_slice(&self) -> &[MicroBatch] {
+        &self.list[..self.used]
+    }
+
+    /// An empty part behind the others.
+    fn begin(&mut self) -> &mut MicroBatch {
+        if self.used == self.list.len() {
+            self.list.push(MicroBatch::default());
+        }
+        self.used += 1;
+        let part = self.last_mut();
+        part.tokens.tokens.clear();
+        part.tokens.cu_seqlens.clear();
+        part.tokens.cu_seqlens.push(0);
+        part.rows.clear();
+        part.sampler_logprobs.clear();
+        part
+    }
+
+    fn last_mut(&mut self) -> &mut MicroBatch {
+        &mut self.list[self.used - 1]
     }
 }
 
 impl MicroBatch {
-    fn empty() -> Self {
-        let tokens = TokenBatch { tokens: Vec::new(), cu_seqlens: vec![0] };
-        Self { tokens, rows: Vec::new(), sampler_logprobs: Vec::new() }
-    }
-
     /// Appends a sequence that stood at `start` of the whole batch.
     fn push(&mut self, sequence: &[u32], rows: &[TrainRow], start: u32, uses_ratio: bool) {
         let offset = self.tokens.tokens.len() as u32;
@@ -126,18 +151,26 @@ mod tests {
         TrainBatch { rows: rows.map(row).collect(), tokens }
     }
 
+    fn split(batch: &TrainBatch, tokens_max: usize, uses_ratio: bool) -> MicroBatches {
+        let mut parts = MicroBatches::default();
+        // A split before, of another batch, leaves nothing behind.
+        self::batch(&[5, 5, 5]).split(6, true, &mut parts);
+        batch.split(tokens_max, uses_ratio, &mut parts);
+        parts
+    }
+
     /// Lengths of the sequences of each part.
-    fn lengths(parts: &[MicroBatch]) -> Vec<Vec<u32>> {
+    fn lengths(parts: &MicroBatches) -> Vec<Vec<u32>> {
         let of = |part: &MicroBatch| part.tokens.cu_seqlens.windows(2).map(|ends| ends[1] - ends[0]).collect();
-        parts.iter().map(of).collect()
+        parts.as_slice().iter().map(of).collect()
     }
 
     #[test]
     fn sequences_are_packed_greedily_in_order() {
         let batch = batch(&[4, 6, 3, 20, 2, 2]);
-        assert_eq!(lengths(&batch.split(10, false)), [vec![4, 6], vec![3], vec![20], vec![2, 2]]);
-        assert_eq!(lengths(&batch.split(1, false)), [[4], [6], [3], [20], [2], [2]]);
-        assert_eq!(lengths(&batch.split(usize::MAX, false)), [[4, 6, 3, 20, 2, 2]]);
+        assert_eq!(lengths(&split(&batch, 10, false)), [vec![4, 6], vec![3], vec![20], vec![2, 2]]);
+        assert_eq!(lengths(&split(&batch, 1, false)), [[4], [6], [3], [20], [2], [2]]);
+        assert_eq!(lengths(&split(&batch, usize::MAX, false)), [[4, 6, 3, 20, 2, 2]]);
     }
 
     #[test]
@@ -145,12 +178,14 @@ mod tests {
         let mut batch = batch(&[3, 2, 3]);
         batch.rows[0].weight = 0.0;
         batch.rows[2].weight = 0.0;
-        let parts = batch.split(3, true);
+        let parts = split(&batch, 3, true);
         let rows: Vec<Vec<(u32, u32)>> =
-            parts.iter().map(|part| part.rows.iter().map(|row| (row.row, row.target)).collect()).collect();
+            parts.as_slice().iter().map(|part| part.rows.iter().map(|row| (row.row, row.target)).collect()).collect();
         assert_eq!(lengths(&parts), [[3], [3]], "the middle sequence has no weight left");
         assert_eq!(rows, [vec![(1, 1)], vec![(0, 5), (1, 6)]]);
-        assert!(parts.iter().flat_map(|part| &part.rows).all(|row| row.old_logprob == Some(-1.0)));
-        assert!(batch.split(3, false).iter().flat_map(|part| &part.rows).all(|row| row.old_logprob.is_none()));
+        assert!(parts.as_slice().iter().flat_map(|part| &part.rows).all(|row| row.old_logprob == Some(-1.0)));
+        assert!(
+            split(&batch, 3, false).as_slice().iter().flat_map(|part| &part.rows).all(|row| row.old_logprob.is_none())
+        );
     }
 }

@@ -3,14 +3,14 @@
 //! Off unless [`crate::Trainer::plant_fault`] is called. A logprob difference of 0 proves something only if a fault makes it non-zero.
 
 use gradus_model::{Model, ParameterKind};
-use gradus_ops::Backend;
+use gradus_ops::{Backend, Precision};
 
 use crate::Result;
 
 /// What is broken at the start of each step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PlantedFault {
-    /// One weight moves by one unit in the last place between rollout and step. It is the first value of the first norm, whose
+    /// One weight moves by one unit in the last place of its precision between rollout and step. It is the first value of the first norm, whose
     /// change passes through every layer.
     WeightUlp,
 }
@@ -26,7 +26,9 @@ fn move_a_weight_by_an_ulp<B: Backend>(model: &mut Model<B>) -> Result<()> {
     let norm = norm.expect("every supported architecture has norms");
     let mut value = [0.0f32];
     model.backend.store_row_major(&norm.weight, 0, &mut value)?;
-    value[0] = value[0].next_up();
+    // A bf16 value is the upper half of an f32.
+    let ulp = if model.precision == Precision::Bf16 { 1 << 16 } else { 1 };
+    value[0] = f32::from_bits(value[0].to_bits() + ulp);
     model.backend.load_row_major(&mut norm.weight, 0, &value)?;
     Ok(())
 }

@@ -18,4 +18,4 @@ pub use error::{Error, Result};
 pub use fault::PlantedFault;
 pub use gradus_tensor::OnExisting;
 pub use options::{SkipReason, StepMetrics, StepOptions};
-pub use trainer::Trainer;
+pub use trainer::{Trainer, TrainerMemory};

@@ -4,25 +4,39 @@
 
 use std::time::Instant;
 
-use gradus_model::{LossSums, Model, Parameters, TrainingWorkspace};
-use gradus_ops::{AdamW, Backend};
+use gradus_model::{LossSums, Model, Parameters, Recompute, TrainingWorkspace};
+use gradus_ops::{AdamW, Backend, Precision};
 
-use crate::batch::MicroBatch;
+use crate::batch::{MicroBatch, MicroBatches};
 use crate::fault::plant;
 use crate::{PlantedFault, Result, SkipReason, StepMetrics, StepOptions, TrainBatch};
 
 /// Optimizer state of one policy.
 pub struct Trainer<B: Backend> {
     steps: u64,
-    pub(crate) moments: Option<Moments<B>>,
+    pub(crate) state: Option<OptimizerState<B>>,
     pass: Option<Pass<B>>,
+    parts: MicroBatches,
+    activation_bytes_max: Option<u64>,
     fault: Option<PlantedFault>,
 }
 
-/// First and second moments of every parameter.
-pub(crate) struct Moments<B: Backend> {
+/// What AdamW keeps of every parameter, all in f32.
+pub(crate) struct OptimizerState<B: Backend> {
+    /// The values that are updated; a bf16 policy's parameters are these, rounded. None where the parameters are f32.
+    pub masters: Option<Parameters<B>>,
+    /// First and second moments.
     pub m: Parameters<B>,
     pub v: Parameters<B>,
+}
+
+/// Bytes that a trainer holds, by class.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TrainerMemory {
+    pub gradients: u64,
+    /// Moments and masters.
+    pub optimizer: u64,
+    pub activations: u64,
 }
 
 /// What only lives during a step, kept so that the next one allocates nothing.
@@ -31,10 +45,19 @@ struct Pass<B: Backend> {
     workspace: TrainingWorkspace<B>,
 }
 
-impl<B: Backend> Moments<B> {
-    pub fn zeros(model: &Model<B>) -> Result<Self> {
+impl<B: Backend> OptimizerState<B> {
+    /// Zero moments, and masters as the parameters are.
+    pub fn new(model: &Model<B>) -> Result<Self> {
         let twin = || model.parameters.like(&model.backend);
-        Ok(Self { m: twin()?, v: twin()? })
+        let mut masters = if model.precision == Precision::Bf16 { Some(twin()?) } else { None };
+        if let Some(masters) = &mut masters {
+            masters.copy_from(&model.backend, &model.parameters)?;
+        }
+        Ok(Self { masters, m: twin()?, v: twin()? })
+    }
+
+    fn bytes(&self) -> u64 {
+        self.m.bytes() + self.v.bytes() + self.masters.as_ref().map_or(0, Parameters::bytes)
     }
 }
 
@@ -47,11 +70,33 @@ impl<B: Backend> Default for Trainer<B> {
 impl<B: Backend> Trainer<B> {
     /// A trainer that has made no step; memory is taken at the first one.
     pub fn new() -> Self {
-        Self { steps: 0, moments: None, pass: None, fault: None }
+        Self::resumed(0, None)
     }
 
-    pub(crate) fn resumed(steps: u64, moments: Option<Moments<B>>) -> Self {
-        Self { steps, moments, pass: None, fault: None }
+    pub(crate) fn resumed(steps: u64, state: Option<OptimizerState<B>>) -> Self {
+        Self { steps, state, pass: None, parts: MicroBatches::default(), activation_bytes_max: None, fault: None }
+    }
+
+    /// Bounds the activations of a pass, from the first step on: layers compute again what does not fit, which changes no bit. Without a
+    /// bound everything is kept.
+    pub fn limit_activations(&mut self, bytes: u64) {
+        self.activation_bytes_max = Some(bytes);
+    }
+
+    /// What is held now.
+    pub fn memory(&self) -> TrainerMemory {
+        TrainerMemory {
+            gradients: self.pass.as_ref().map_or(0, |pass| pass.gradients.bytes()),
+            optimizer: self.state.as_ref().map_or(0, OptimizerState::bytes),
+            activations: self.pass.as_ref().map_or(0, |pass| pass.workspace.bytes()),
+        }
+    }
+
+    /// Layers that compute gate and up again in the backward, and those that compute everything again; zeros before the first step.
+    pub fn recomputed_layers(&self) -> (usize, usize) {
+        let plan = self.pass.as_ref().map_or(&[][..], |pass| pass.workspace.plan());
+        let count = |recompute| plan.iter().filter(|&&layer| layer == recompute).count();
+        (count(Recompute::GateUp), count(Recompute::Layer))
     }
 
     /// Updates made so far; skipped steps do not count.
@@ -64,24 +109,26 @@ impl<B: Backend> Trainer<B> {
         self.fault = fault;
     }
 
-    /// One optimizer update of `model` on `batch`. A skipped step (see [`SkipReason`]) is no error and moves nothing.
+    /// One optimizer update of `model` on `batch`. A q8_0 policy is refused. A skipped step (see [`SkipReason`]) is no error and moves nothing.
     pub fn step(&mut self, model: &mut Model<B>, batch: &TrainBatch, options: &StepOptions) -> Result<StepMetrics> {
         let started = Instant::now();
+        model.refuse_quantised("trained")?;
         options.check()?;
         batch.check(model.config.vocab_size, options.ratio_clip.is_some())?;
         if let Some(fault) = self.fault {
             plant(fault, model)?;
         }
         let mut sums = PassSums::default();
-        let parts = batch.split(options.micro_batch_tokens, options.ratio_clip.is_some());
+        batch.split(options.micro_batch_tokens, options.ratio_clip.is_some(), &mut self.parts);
+        let parts = self.parts.as_slice();
         if parts.is_empty() {
             return Ok(sums.metrics(0.0, Some(SkipReason::NoWeight), started));
         }
         let pass = match &mut self.pass {
             Some(pass) => pass,
-            empty => empty.insert(Pass::new(model)?),
+            empty => empty.insert(Pass::new(model, self.activation_bytes_max)?),
         };
-        pass.accumulate(model, &parts, options, &mut sums)?;
+        pass.accumulate(model, parts, options, &mut sums)?;
         if let Some(reason) = sums.skip_reason() {
             return Ok(sums.metrics(0.0, Some(reason), started));
         }
@@ -89,12 +136,12 @@ impl<B: Backend> Trainer<B> {
         if !grad_norm.is_finite() {
             return Ok(sums.metrics(grad_norm, Some(SkipReason::NonFiniteGradient), started));
         }
-        let moments = match &mut self.moments {
-            Some(moments) => moments,
-            empty => empty.insert(Moments::zeros(model)?),
+        let state = match &mut self.state {
+            Some(state) => state,
+            empty => empty.insert(OptimizerState::new(model)?),
         };
         let update = adamw_options(options, self.steps + 1, grad_norm);
-        moments.update(model, &pass.gradients, &update)?;
+        state.update(model, &pass.gradients, &update)?;
         self.steps += 1;
         model.version += 1;
         model.backend.synchronize()?;
@@ -103,9 +150,10 @@ impl<B: Backend> Trainer<B> {
 }
 
 impl<B: Backend> Pass<B> {
-    fn new(model: &Model<B>) -> Result<Self> {
+    fn new(model: &Model<B>, activation_bytes_max: Option<u64>) -> Result<Self> {
         let gradients = model.parameters.like(&model.backend)?;
-        Ok(Self { gradients, workspace: TrainingWorkspace::new() })
+        let workspace = activation_bytes_max.map_or_else(TrainingWorkspace::new, TrainingWorkspace::limited);
+        Ok(Self { gradients, workspace })
     }
 
     /// Gradients of all micro-batches, added up from zero.
@@ -121,28 +169,29 @@ impl<B: Backend> Pass<B> {
             model.forward(&part.tokens, &mut self.workspace)?;
             let (clip, gradients) = (options.ratio_clip, &mut self.gradients);
             let part_sums = model.loss_backward(&part.tokens, &part.rows, clip, gradients, &mut self.workspace)?;
-            sums.add(part, &part_sums);
+            sums.add(part, part_sums);
         }
         Ok(())
     }
 
     fn gradient_norm(&self, model: &Model<B>) -> Result<f64> {
-        let weights: Vec<&B::Weight> = self.gradients.list.iter().map(|parameter| &parameter.weight).collect();
-        Ok(model.backend.sum_of_squares(&weights)?.sqrt())
+        let gradients = self.gradients.list.iter().map(|parameter| &parameter.weight);
+        Ok(model.backend.sum_of_squares(gradients)?.sqrt())
     }
 }
 
-impl<B: Backend> Moments<B> {
+impl<B: Backend> OptimizerState<B> {
     /// AdamW on every parameter; norms and biases without weight decay.
     fn update(&mut self, model: &mut Model<B>, gradients: &Parameters<B>, options: &AdamW) -> Result<()> {
         let moments = self.m.list.iter_mut().zip(&mut self.v.list);
+        let mut masters = self.masters.as_mut().map(|masters| masters.list.iter_mut());
         let parameters = model.parameters.list.iter_mut().zip(&gradients.list);
         for ((parameter, gradient), (m, v)) in parameters.zip(moments) {
             let weight_decay = if parameter.kind.is_vector() { 0.0 } else { options.weight_decay };
             let options = AdamW { weight_decay, ..*options };
             model.backend.adamw(
                 &mut parameter.weight,
-                None,
+                masters.as_mut().and_then(Iterator::next).map(|master| &mut master.weight),
                 &gradient.weight,
                 &mut m.weight,
                 &mut v.weight,

@@ -6,12 +6,13 @@ mod tiny;
 
 use gradus_cpu::CpuBackend;
 use gradus_model::{Model, TokenBatch};
+use gradus_ops::Precision;
 use gradus_testing::{GOLDEN_CASES, GOLDEN_POLICY_CASE, Golden};
 use gradus_train::{StepOptions, TrainBatch, TrainRow, Trainer};
 use tiny::backend;
 
 fn load(golden: &Golden) -> Model<CpuBackend> {
-    Model::load(&golden.folder, backend()).unwrap()
+    Model::load(&golden.folder, backend(), Precision::F32).unwrap()
 }
 
 fn token_batch(golden: &Golden) -> TokenBatch {

@@ -25,7 +25,7 @@ fn train(model: &mut Model<CpuBackend>, trainer: &mut Trainer<CpuBackend>, steps
 }
 
 fn load(path: &Path) -> LoadedCheckpoint<CpuBackend> {
-    load_checkpoint(&verify_checkpoint(path).unwrap(), backend()).unwrap()
+    load_checkpoint(&verify_checkpoint(path).unwrap(), backend(), None).unwrap()
 }
 
 fn names(folder: &Path) -> Vec<String> {
@@ -114,7 +114,7 @@ fn a_damaged_newest_checkpoint_gives_way_to_the_one_before() {
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&weights, bytes).unwrap();
     let latest = latest_good(folder.path()).unwrap();
-    assert_eq!(load_checkpoint(&latest.checkpoint.unwrap(), backend()).unwrap().trainer.steps(), 1);
+    assert_eq!(load_checkpoint(&latest.checkpoint.unwrap(), backend(), None).unwrap().trainer.steps(), 1);
     assert!(latest.warnings[0].contains("the content of model.safetensors is not what its manifest says"));
     assert_eq!(names(folder.path()), ["step-1", "step-2.damaged"]);
 }

@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use gradus_ops::Precision;
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
@@ -29,6 +30,9 @@ pub struct Manifest {
     pub device_kind: String,
     /// Instruction level or chip.
     pub level: String,
+    /// "f32" or "bf16": in what the policy computed and its weights are stored.
+    #[serde(default = "default_dtype")]
+    pub dtype: String,
     pub commit: Option<String>,
     pub config_hash: Option<String>,
     pub files: Vec<ManifestFile>,
@@ -47,6 +51,11 @@ pub struct ManifestFile {
 pub struct VerifiedCheckpoint {
     pub path: PathBuf,
     pub manifest: Manifest,
+}
+
+/// Manifests without a dtype are older than bf16.
+fn default_dtype() -> String {
+    Precision::F32.name().to_owned()
 }
 
 /// Sizes and hashes of the files of `folder`, in the order of their names.

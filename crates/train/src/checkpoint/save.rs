@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use gradus_model::Model;
+use gradus_model::{Model, Parameters};
 use gradus_ops::{Backend, CONTRACT_VERSION};
 use gradus_tensor::{OnExisting, SafetensorsWriter, StagedFolder, TensorSpec, file_bytes, free_bytes, write_file};
 
 use super::folder::{clean, step_path};
 use super::manifest::{FORMAT_VERSION, MANIFEST, Manifest, OPTIMIZER, RECIPE, REQUIRED, list_files};
+use crate::trainer::OptimizerState;
 use crate::{Error, Result, Trainer};
 
-/// Prefixes of the moments' tensors before the Hugging Face name.
+/// Prefixes of the tensors of optimizer.safetensors before the Hugging Face name.
+pub(super) const MASTER: &str = "master.";
 pub(super) const FIRST_MOMENT: &str = "m.";
 pub(super) const SECOND_MOMENT: &str = "v.";
 /// Metadata entry of optimizer.safetensors: updates made, the exponent of the bias corrections.
@@ -20,7 +22,7 @@ pub(super) const STEPS: &str = "steps";
 /// Room for config.json, the manifest and the folders themselves.
 const SMALL_FILES_BYTES: u64 = 1 << 20;
 
-/// What belongs to a checkpoint beside weights and moments.
+/// What belongs to a checkpoint beside weights and optimizer state.
 pub struct SaveRequest<'a> {
     /// The run's checkpoints folder; made if it is not there.
     pub folder: &'a Path,
@@ -37,12 +39,13 @@ pub struct SaveRequest<'a> {
     pub on_existing: OnExisting,
 }
 
-/// Writes `step-N` and returns its path. A failed save leaves nothing behind, and an existing checkpoint as it was.
+/// Writes `step-N` and returns its path. A q8_0 policy is refused. A failed save leaves nothing behind, and an existing checkpoint as it was.
 pub fn save_checkpoint<B: Backend>(
     model: &Model<B>,
     trainer: &Trainer<B>,
     request: &SaveRequest<'_>,
 ) -> Result<PathBuf> {
+    model.refuse_quantised("saved")?;
     check_names(request.extra_files)?;
     let folder = request.folder;
     fs::create_dir_all(folder).map_err(|source| Error::Io { action: "create", path: folder.to_owned(), source })?;
@@ -88,25 +91,29 @@ fn check_space(target: &Path, needed: u64, free: u64) -> Result<()> {
 fn needed_bytes<B: Backend>(model: &Model<B>, trainer: &Trainer<B>, request: &SaveRequest<'_>) -> u64 {
     let no_metadata = BTreeMap::new();
     let weights = file_bytes(&model.parameters.tensor_specs(""), &no_metadata);
-    let moments = file_bytes(&moment_specs(trainer), &no_metadata);
+    let optimizer = file_bytes(&optimizer_specs(trainer), &no_metadata);
     let extra: usize = request.extra_files.iter().map(|(_, content)| content.len()).sum();
-    weights + moments + (extra + request.recipe_json.len()) as u64 + SMALL_FILES_BYTES
+    weights + optimizer + (extra + request.recipe_json.len()) as u64 + SMALL_FILES_BYTES
 }
 
-/// Moments that never moved are zero and are not written.
-fn moment_specs<B: Backend>(trainer: &Trainer<B>) -> Vec<TensorSpec> {
-    let Some(moments) = &trainer.moments else { return Vec::new() };
-    let mut specs = moments.m.tensor_specs(FIRST_MOMENT);
-    specs.extend(moments.v.tensor_specs(SECOND_MOMENT));
-    specs
+/// The optimizer's state, all in f32. Before the first step there is none: moments are zero, and masters are the weights.
+fn optimizer_specs<B: Backend>(trainer: &Trainer<B>) -> Vec<TensorSpec> {
+    optimizer_lists(trainer).flat_map(|(prefix, list)| list.tensor_specs(prefix)).collect()
+}
+
+/// The lists of optimizer.safetensors in the order in which they are written.
+fn optimizer_lists<B: Backend>(trainer: &Trainer<B>) -> impl Iterator<Item = (&'static str, &Parameters<B>)> {
+    trainer.state.iter().flat_map(|OptimizerState { masters, m, v }| {
+        let masters = masters.iter().map(|masters| (MASTER, masters));
+        masters.chain([(FIRST_MOMENT, m), (SECOND_MOMENT, v)])
+    })
 }
 
 fn write_optimizer<B: Backend>(model: &Model<B>, trainer: &Trainer<B>, path: &Path) -> Result<()> {
     let metadata = BTreeMap::from([(STEPS.to_owned(), trainer.steps().to_string())]);
-    let mut writer = SafetensorsWriter::create(path, moment_specs(trainer), &metadata)?;
-    if let Some(moments) = &trainer.moments {
-        moments.m.write(&model.backend, FIRST_MOMENT, &mut writer)?;
-        moments.v.write(&model.backend, SECOND_MOMENT, &mut writer)?;
+    let mut writer = SafetensorsWriter::create(path, optimizer_specs(trainer), &metadata)?;
+    for (prefix, list) in optimizer_lists(trainer) {
+        list.write(&model.backend, prefix, &mut writer)?;
     }
     Ok(writer.finish()?)
 }
@@ -118,6 +125,7 @@ fn write_manifest<B: Backend>(model: &Model<B>, request: &SaveRequest<'_>, folde
         step: request.step,
         device_kind: model.backend.kind().to_owned(),
         level: model.backend.level().to_owned(),
+        dtype: model.precision.name().to_owned(),
         commit: request.commit.map(str::to_owned),
         config_hash: request.config_hash.map(str::to_owned),
         files: list_files(folder)?,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use gradus_cpu::CpuBackend;
 use gradus_model::{Model, ModelConfig, Parameter, TokenBatch};
-use gradus_ops::Backend;
+use gradus_ops::{Backend, Precision};
 use gradus_testing::integers;
 use gradus_train::{OnExisting, SaveRequest, StepOptions, TrainBatch, TrainRow, Trainer, save_checkpoint};
 
@@ -25,7 +25,7 @@ pub fn backend() -> Arc<CpuBackend> {
 }
 
 pub fn model(seed: u64) -> Model<CpuBackend> {
-    Model::random(ModelConfig::from_json(CONFIG).unwrap(), backend(), seed).unwrap()
+    Model::random(ModelConfig::from_json(CONFIG).unwrap(), backend(), seed, Precision::F32).unwrap()
 }
 
 pub fn options() -> StepOptions {
