@@ -114,18 +114,36 @@ pub(crate) fn embedding_backward(
             while place < tokens && id_of(place) / PANEL == panel_index {
                 let id = id_of(place);
                 let count = order[place..].iter().take_while(|key| (**key >> 32) as usize == id).count();
-                with_row(cols, |row| {
-                    read_row(panel, id % PANEL, row);
-                    for key in &order[place..place + count] {
-                        add_range(backend.level, row, &d_out[*key as u32 as usize * cols..][..cols]);
-                    }
-                    set_row(panel, id % PANEL, row);
-                });
+                let d_rows =
+                    order[place..place + count].iter().map(|key| &d_out[*key as u32 as usize * cols..][..cols]);
+                add_rows(backend, panel, id % PANEL, cols, d_rows);
                 place += count;
             }
         }
     });
     Ok(())
+}
+
+/// Row `lane` of a panel += each of `d_rows`, in order.
+fn add_rows<'a>(
+    backend: &CpuBackend,
+    panel: &mut [f32],
+    lane: usize,
+    cols: usize,
+    mut d_rows: impl ExactSizeIterator<Item = &'a [f32]>,
+) {
+    if d_rows.len() == 1 {
+        // One walk through the panel instead of two.
+        for (group, d_out) in panel.as_chunks_mut::<PANEL>().0.iter_mut().zip(d_rows.next().into_iter().flatten()) {
+            group[lane] += d_out;
+        }
+        return;
+    }
+    with_row(cols, |row| {
+        read_row(panel, lane, row);
+        d_rows.for_each(|d_row| add_range(backend.level, row, d_row));
+        set_row(panel, lane, row);
+    });
 }
 
 /// The ids, each of which is a row of `weight`.

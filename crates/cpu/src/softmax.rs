@@ -137,12 +137,11 @@ impl<V: Vector> Shares<V> {
     /// Adds the next 16 logits; gives their exponentials, which the sampler uses too.
     #[inline(always)]
     pub(crate) fn add(&mut self, logits: V) -> V {
-        let shifted = logits * self.inv_t - self.largest;
+        // A logit of −inf has no share, but 0 · −inf would be NaN. exp is 0 long before.
+        let shifted = (logits * self.inv_t - self.largest).larger(V::splat(f32::MIN));
         let e = exp(shifted);
         self.sums = self.sums + e;
-        // A logit of −inf has no share: 0 · −inf would be NaN.
-        let zero = V::splat(0.0);
-        self.weighted = e.fma(V::if_less(zero, e, shifted, zero), self.weighted);
+        self.weighted = e.fma(shifted, self.weighted);
         e
     }
 

@@ -5,7 +5,7 @@ use crate::activation::{Activation, is_bf16, load_rest, run_rows, store_rest};
 use crate::buffer::Buffer;
 use crate::math::sigmoid;
 use crate::pool::DisjointMut;
-use crate::vector::{Vector, dispatch_vector};
+use crate::vector::{Vector, dispatch_vector, prefetch_after};
 use gradus_ops::{LANES, Result};
 use half::bf16;
 
@@ -93,6 +93,9 @@ fn activate_rows_body<V: Vector, T: Activation>(ffn: usize, gate_up: &[T], out: 
         let ((gate, gate_rest), (up, up_rest)) = (gate.as_chunks::<LANES>(), up.as_chunks::<LANES>());
         let (out, out_rest) = out.as_chunks_mut::<LANES>();
         for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
+            prefetch_after(gate);
+            prefetch_after(up);
+            prefetch_after(out);
             T::store(activation::<V>(T::load(gate), T::load(up)), out);
         }
         if !out_rest.is_empty() {

@@ -56,27 +56,20 @@ impl Number for Avx2 {
         unsafe { Avx2(_mm256_fmadd_ps(self.0, factor.0, addend.0), _mm256_fmadd_ps(self.1, factor.1, addend.1)) }
     }
     #[inline(always)]
-    fn if_less(a: Avx2, b: Avx2, then: Avx2, otherwise: Avx2) -> Avx2 {
+    fn larger(self, other: Avx2) -> Avx2 {
+        // The instruction gives its second operand where they are equal or one is NaN.
         // SAFETY: as above.
-        unsafe {
-            let low = _mm256_cmp_ps::<_CMP_LT_OQ>(a.0, b.0);
-            let high = _mm256_cmp_ps::<_CMP_LT_OQ>(a.1, b.1);
-            Avx2(_mm256_blendv_ps(otherwise.0, then.0, low), _mm256_blendv_ps(otherwise.1, then.1, high))
-        }
+        unsafe { Avx2(_mm256_max_ps(other.0, self.0), _mm256_max_ps(other.1, self.1)) }
     }
     #[inline(always)]
-    fn nan_or(self, value: Avx2) -> Avx2 {
-        // SAFETY: as above.
-        unsafe {
-            let low = _mm256_cmp_ps::<_CMP_UNORD_Q>(self.0, self.0);
-            let high = _mm256_cmp_ps::<_CMP_UNORD_Q>(self.1, self.1);
-            Avx2(_mm256_blendv_ps(value.0, self.0, low), _mm256_blendv_ps(value.1, self.1, high))
-        }
+    fn smaller(self, other: Avx2) -> Avx2 {
+        // SAFETY: as above; the second operand again.
+        unsafe { Avx2(_mm256_min_ps(other.0, self.0), _mm256_min_ps(other.1, self.1)) }
     }
     #[inline(always)]
-    fn add_exponent(self, shifted: Avx2) -> Avx2 {
+    fn exponent_from_low_bits(self) -> Avx2 {
         // SAFETY: as above.
-        unsafe { Avx2(add_exponent(self.0, shifted.0), add_exponent(self.1, shifted.1)) }
+        unsafe { Avx2(exponent_from_low_bits(self.0), exponent_from_low_bits(self.1)) }
     }
 }
 
@@ -109,10 +102,13 @@ impl Vector for Avx2 {
         }
     }
     #[inline(always)]
-    fn larger(self, other: Avx2) -> Avx2 {
-        // The instruction gives its second operand where they are equal or one is NaN.
+    fn if_less(a: Avx2, b: Avx2, then: Avx2, otherwise: Avx2) -> Avx2 {
         // SAFETY: as above.
-        unsafe { Avx2(_mm256_max_ps(other.0, self.0), _mm256_max_ps(other.1, self.1)) }
+        unsafe {
+            let low = _mm256_cmp_ps::<_CMP_LT_OQ>(a.0, b.0);
+            let high = _mm256_cmp_ps::<_CMP_LT_OQ>(a.1, b.1);
+            Avx2(_mm256_blendv_ps(otherwise.0, then.0, low), _mm256_blendv_ps(otherwise.1, then.1, high))
+        }
     }
     #[inline(always)]
     fn fold_sum(self) -> f32 {
@@ -137,12 +133,9 @@ impl Vector for Avx2 {
 }
 
 #[inline(always)]
-unsafe fn add_exponent(value: __m256, shifted: __m256) -> __m256 {
+unsafe fn exponent_from_low_bits(value: __m256) -> __m256 {
     // SAFETY: the caller has the instructions.
-    unsafe {
-        let exponent = _mm256_slli_epi32::<23>(_mm256_castps_si256(shifted));
-        _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(value), exponent))
-    }
+    unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(value))) }
 }
 
 /// Eight numbers from `x`.

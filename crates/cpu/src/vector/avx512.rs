@@ -1,4 +1,4 @@
-//! Sixteen lanes in one AVX-512 register.
+//! Sixteen lanes in one AVX-512 register, with or without the instruction that rounds to bf16.
 //!
 //! The methods have no instructions of their own; inlined into a function of `dispatch_vector!` each becomes one or a few.
 
@@ -9,14 +9,14 @@ use std::arch::x86_64::*;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 #[derive(Clone, Copy)]
-pub(crate) struct Avx512(__m512);
+pub(crate) struct Avx512<const ROUNDS_BF16: bool>(__m512);
 
 macro_rules! operators {
     ($($trait:ident $method:ident $instruction:ident;)+) => {$(
-        impl $trait for Avx512 {
-            type Output = Avx512;
+        impl<const ROUNDS_BF16: bool> $trait for Avx512<ROUNDS_BF16> {
+            type Output = Self;
             #[inline(always)]
-            fn $method(self, other: Avx512) -> Avx512 {
+            fn $method(self, other: Self) -> Self {
                 // SAFETY: used only where the instructions are there (`dispatch_vector!`).
                 unsafe { Avx512($instruction(self.0, other.0)) }
             }
@@ -31,55 +31,47 @@ operators! {
     Div div _mm512_div_ps;
 }
 
-impl Neg for Avx512 {
-    type Output = Avx512;
+impl<const ROUNDS_BF16: bool> Neg for Avx512<ROUNDS_BF16> {
+    type Output = Self;
     #[inline(always)]
-    fn neg(self) -> Avx512 {
+    fn neg(self) -> Self {
         // SAFETY: used only where the instructions are there (`dispatch_vector!`).
         unsafe { Avx512(_mm512_xor_ps(self.0, _mm512_set1_ps(-0.0))) }
     }
 }
 
-impl Number for Avx512 {
+impl<const ROUNDS_BF16: bool> Number for Avx512<ROUNDS_BF16> {
     #[inline(always)]
-    fn splat(value: f32) -> Avx512 {
+    fn splat(value: f32) -> Self {
         // SAFETY: used only where the instructions are there (`dispatch_vector!`).
         unsafe { Avx512(_mm512_set1_ps(value)) }
     }
     #[inline(always)]
-    fn fma(self, factor: Avx512, addend: Avx512) -> Avx512 {
+    fn fma(self, factor: Self, addend: Self) -> Self {
         // SAFETY: as above.
         unsafe { Avx512(_mm512_fmadd_ps(self.0, factor.0, addend.0)) }
     }
     #[inline(always)]
-    fn if_less(a: Avx512, b: Avx512, then: Avx512, otherwise: Avx512) -> Avx512 {
+    fn larger(self, other: Self) -> Self {
+        // The instruction gives its second operand where they are equal or one is NaN.
         // SAFETY: as above.
-        unsafe {
-            let less = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a.0, b.0);
-            Avx512(_mm512_mask_blend_ps(less, otherwise.0, then.0))
-        }
+        unsafe { Avx512(_mm512_max_ps(other.0, self.0)) }
     }
     #[inline(always)]
-    fn nan_or(self, value: Avx512) -> Avx512 {
-        // SAFETY: as above.
-        unsafe {
-            let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(self.0, self.0);
-            Avx512(_mm512_mask_blend_ps(nan, value.0, self.0))
-        }
+    fn smaller(self, other: Self) -> Self {
+        // SAFETY: as above; the second operand again.
+        unsafe { Avx512(_mm512_min_ps(other.0, self.0)) }
     }
     #[inline(always)]
-    fn add_exponent(self, shifted: Avx512) -> Avx512 {
+    fn exponent_from_low_bits(self) -> Self {
         // SAFETY: as above.
-        unsafe {
-            let exponent = _mm512_slli_epi32::<23>(_mm512_castps_si512(shifted.0));
-            Avx512(_mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(self.0), exponent)))
-        }
+        unsafe { Avx512(_mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_castps_si512(self.0)))) }
     }
 }
 
-impl Vector for Avx512 {
+impl<const ROUNDS_BF16: bool> Vector for Avx512<ROUNDS_BF16> {
     #[inline(always)]
-    fn load(x: &[f32; LANES]) -> Avx512 {
+    fn load(x: &[f32; LANES]) -> Self {
         // SAFETY: used only where the instructions are there (`dispatch_vector!`); sixteen live numbers.
         unsafe { Avx512(_mm512_loadu_ps(x.as_ptr())) }
     }
@@ -89,7 +81,7 @@ impl Vector for Avx512 {
         unsafe { _mm512_storeu_ps(x.as_mut_ptr(), self.0) }
     }
     #[inline(always)]
-    fn load_bf16(x: &[bf16; LANES]) -> Avx512 {
+    fn load_bf16(x: &[bf16; LANES]) -> Self {
         // SAFETY: as above.
         unsafe {
             let words = _mm512_cvtepu16_epi32(_mm256_loadu_si256(x.as_ptr().cast()));
@@ -98,6 +90,11 @@ impl Vector for Avx512 {
     }
     #[inline(always)]
     fn store_bf16(self, x: &mut [bf16; LANES]) {
+        if ROUNDS_BF16 {
+            // SAFETY: as above; the vector is 32 plain bytes.
+            unsafe { x.as_mut_ptr().cast::<__m256bh>().write_unaligned(_mm512_cvtneps_pbh(self.0)) };
+            return;
+        }
         // SAFETY: as above.
         unsafe {
             let bits = _mm512_castps_si512(self.0);
@@ -113,10 +110,12 @@ impl Vector for Avx512 {
         }
     }
     #[inline(always)]
-    fn larger(self, other: Avx512) -> Avx512 {
-        // The instruction gives its second operand where they are equal or one is NaN.
+    fn if_less(a: Self, b: Self, then: Self, otherwise: Self) -> Self {
         // SAFETY: as above.
-        unsafe { Avx512(_mm512_max_ps(other.0, self.0)) }
+        unsafe {
+            let less = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a.0, b.0);
+            Avx512(_mm512_mask_blend_ps(less, otherwise.0, then.0))
+        }
     }
     #[inline(always)]
     fn fold_sum(self) -> f32 {
@@ -128,7 +127,7 @@ impl Vector for Avx512 {
     }
 }
 
-impl Avx512 {
+impl<const ROUNDS_BF16: bool> Avx512<ROUNDS_BF16> {
     #[inline(always)]
     fn halves(self) -> Avx2 {
         // SAFETY: used only where the instructions are there (`dispatch_vector!`).

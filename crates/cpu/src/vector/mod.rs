@@ -26,12 +26,12 @@ pub(crate) trait Number:
     fn splat(value: f32) -> Self;
     /// self · factor + addend, rounded once.
     fn fma(self, factor: Self, addend: Self) -> Self;
-    /// `then` where a < b, else (also where one is NaN) `otherwise`.
-    fn if_less(a: Self, b: Self, then: Self, otherwise: Self) -> Self;
-    /// `value`, but self where self is NaN.
-    fn nan_or(self, value: Self) -> Self;
-    /// The bits of self plus the bits of `shifted` << 23: 2ⁿ times self where the low bits of `shifted` are n.
-    fn add_exponent(self, shifted: Self) -> Self;
+    /// The larger of the two; self where they compare equal or one is NaN.
+    fn larger(self, other: Self) -> Self;
+    /// The smaller of the two; self where they compare equal or one is NaN.
+    fn smaller(self, other: Self) -> Self;
+    /// 2ⁿ where the lowest 8 bits of self are n + 127: 0 for n = −127, infinity for n = 128.
+    fn exponent_from_low_bits(self) -> Self;
 }
 
 /// Sixteen lanes.
@@ -41,8 +41,8 @@ pub(crate) trait Vector: Number {
     fn load_bf16(x: &[bf16; LANES]) -> Self;
     /// Rounds as [`crate::bfloat16::from_f32`] does.
     fn store_bf16(self, x: &mut [bf16; LANES]);
-    /// The larger of each pair; that of self where they compare equal or `other` is NaN.
-    fn larger(self, other: Self) -> Self;
+    /// `then` where a < b, else (also where one is NaN) `otherwise`.
+    fn if_less(a: Self, b: Self, then: Self, otherwise: Self) -> Self;
     /// Lane i += lane i + 8, then + 4, + 2, + 1.
     fn fold_sum(self) -> f32;
     /// The largest lane, by the same tree.
@@ -59,16 +59,28 @@ impl Number for f32 {
         self.mul_add(factor, addend)
     }
     #[inline(always)]
-    fn if_less(a: f32, b: f32, then: f32, otherwise: f32) -> f32 {
-        if a < b { then } else { otherwise }
+    fn larger(self, other: f32) -> f32 {
+        if self < other { other } else { self }
     }
     #[inline(always)]
-    fn nan_or(self, value: f32) -> f32 {
-        if self.is_nan() { self } else { value }
+    fn smaller(self, other: f32) -> f32 {
+        if other < self { other } else { self }
     }
     #[inline(always)]
-    fn add_exponent(self, shifted: f32) -> f32 {
-        f32::from_bits(self.to_bits().wrapping_add(shifted.to_bits() << 23))
+    fn exponent_from_low_bits(self) -> f32 {
+        f32::from_bits(self.to_bits() << 23)
+    }
+}
+
+/// Fetches the cache line 2 KiB after `x`, which a loop with much arithmetic reaches soon: too few loads of its own are under way
+/// at a time to keep the memory busy.
+#[inline(always)]
+pub(crate) fn prefetch_after<T>(x: &T) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch reads nothing and never faults, wherever it points.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(x).cast::<i8>().wrapping_add(2048)) };
     }
 }
 
@@ -92,7 +104,13 @@ macro_rules! dispatch_vector {
             #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
             #[allow(clippy::too_many_arguments)]
             fn avx512 $(<$($generic: $bound),+>)? ($($argument: $kind),*) $(-> $result)? {
-                $body::<$crate::vector::Avx512 $($(, $generic)+)?>($($argument),*)
+                $body::<$crate::vector::Avx512<false> $($(, $generic)+)?>($($argument),*)
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+            #[allow(clippy::too_many_arguments)]
+            fn avx512bf16 $(<$($generic: $bound),+>)? ($($argument: $kind),*) $(-> $result)? {
+                $body::<$crate::vector::Avx512<true> $($(, $generic)+)?>($($argument),*)
             }
             match level {
                 $crate::level::Level::Portable => $body::<$crate::vector::Plain $($(, $generic)+)?>($($argument),*),
@@ -100,8 +118,11 @@ macro_rules! dispatch_vector {
                 // SAFETY: a backend is made only with a level that this machine has (`Level::require`).
                 $crate::level::Level::Avx2 => unsafe { avx2($($argument),*) },
                 #[cfg(target_arch = "x86_64")]
-                // SAFETY: as above; every level after AVX2 has these instructions.
-                _ => unsafe { avx512($($argument),*) },
+                // SAFETY: as above.
+                $crate::level::Level::Avx512 | $crate::level::Level::Avx512Vnni => unsafe { avx512($($argument),*) },
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: as above.
+                $crate::level::Level::Avx512Bf16 => unsafe { avx512bf16($($argument),*) },
                 #[cfg(not(target_arch = "x86_64"))]
                 _ => $body::<$crate::vector::Plain $($(, $generic)+)?>($($argument),*),
             }

@@ -2,7 +2,7 @@
 
 use super::{Number, Vector};
 use crate::bfloat16;
-use crate::lanes::{Lanes, fold_max, fold_sum, larger};
+use crate::lanes::{Lanes, fold_max, fold_sum};
 use gradus_ops::LANES;
 use half::bf16;
 use std::array::from_fn;
@@ -43,14 +43,14 @@ impl Number for Plain {
     fn fma(self, factor: Plain, addend: Plain) -> Plain {
         Plain(from_fn(|i| self.0[i].fma(factor.0[i], addend.0[i])))
     }
-    fn if_less(a: Plain, b: Plain, then: Plain, otherwise: Plain) -> Plain {
-        Plain(from_fn(|i| f32::if_less(a.0[i], b.0[i], then.0[i], otherwise.0[i])))
+    fn larger(self, other: Plain) -> Plain {
+        Plain(from_fn(|i| self.0[i].larger(other.0[i])))
     }
-    fn nan_or(self, value: Plain) -> Plain {
-        Plain(from_fn(|i| self.0[i].nan_or(value.0[i])))
+    fn smaller(self, other: Plain) -> Plain {
+        Plain(from_fn(|i| self.0[i].smaller(other.0[i])))
     }
-    fn add_exponent(self, shifted: Plain) -> Plain {
-        Plain(from_fn(|i| self.0[i].add_exponent(shifted.0[i])))
+    fn exponent_from_low_bits(self) -> Plain {
+        Plain(self.0.map(f32::exponent_from_low_bits))
     }
 }
 
@@ -67,8 +67,8 @@ impl Vector for Plain {
     fn store_bf16(self, x: &mut [bf16; LANES]) {
         *x = self.0.map(bfloat16::from_f32);
     }
-    fn larger(self, other: Plain) -> Plain {
-        Plain(from_fn(|i| larger(self.0[i], other.0[i])))
+    fn if_less(a: Plain, b: Plain, then: Plain, otherwise: Plain) -> Plain {
+        Plain(from_fn(|i| if a.0[i] < b.0[i] { then.0[i] } else { otherwise.0[i] }))
     }
     fn fold_sum(self) -> f32 {
         fold_sum(self.0)
