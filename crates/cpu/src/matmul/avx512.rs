@@ -2,17 +2,19 @@
 //!
 //! 14 × 32 keeps 28 accumulators of 16 lanes, two panel vectors and one broadcast in the 32 registers.
 
-use super::kernel::{Accumulate, Kernels, ROWS_MAX, Square, Tile, WIDTH};
+use super::kernel::{Accumulate, HalfSquare, Kernels, PairKernels, ROWS_MAX, Square, Tile, WIDTH};
 use std::arch::x86_64::{
-    __m512, __m512bh, __m512i, _MM_HINT_T0, _mm_prefetch, _mm512_add_ps, _mm512_castps_si512, _mm512_dpbf16_ps,
-    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512,
-    _mm512_shuffle_i32x4, _mm512_storeu_ps, _mm512_storeu_si512, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64,
-    _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
+    __m512, __m512bh, __m512i, _MM_HINT_T0, _mm_prefetch, _mm512_add_epi8, _mm512_add_ps, _mm512_castps_si512,
+    _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_set1_epi64, _mm512_set1_ps,
+    _mm512_set4_epi64, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_shuffle_i32x4,
+    _mm512_storeu_ps, _mm512_storeu_si512, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32,
+    _mm512_unpacklo_epi64,
 };
 
 pub(super) const KERNELS: Kernels =
     Kernels { rows_max: ROWS_MAX, panels_at_once, floats: floats::tile, pairs: None, transpose };
-pub(super) const KERNELS_OF_PAIRS: Kernels = Kernels { pairs: Some(pairs::tile), ..KERNELS };
+pub(super) const KERNELS_OF_PAIRS: Kernels =
+    Kernels { pairs: Some(PairKernels { compute: pairs::tile, transpose: transpose_pairs }), ..KERNELS };
 
 /// How far ahead of their use weights are asked for: with few rows they come from memory, and each is used once.
 const PREFETCH_STEPS: usize = 32;
@@ -68,18 +70,25 @@ macro_rules! micro_kernels {
             #[target_feature(enable = $features)]
             unsafe fn kernel<const ROWS: usize, const PANELS: usize>(tile: &Tile) {
                 let mut sums = [[_mm512_setzero_ps(); PANELS]; ROWS];
+                let offset = |row: usize, panel: usize| {
+                    row.wrapping_mul(tile.out_row).wrapping_add(panel.wrapping_mul(tile.out_panel))
+                };
                 // SAFETY: rows, panels and steps lie inside the tile, whose addresses the caller vouches for; a
                 // prefetch may name any address.
                 unsafe {
                     if tile.accumulate == Accumulate::Continue {
                         for row in 0..ROWS {
                             for panel in 0..PANELS {
-                                let out = tile.out.add(row * tile.out_row + panel * tile.out_panel);
-                                sums[row][panel] = _mm512_loadu_ps(out);
+                                sums[row][panel] = _mm512_loadu_ps(tile.out.wrapping_add(offset(row, panel)));
                             }
                         }
                     }
-                    prefetch_rows::<ROWS, PANELS>(tile);
+                    // The output of the next micro-tile: its lines lie far apart, where the hardware does not look ahead.
+                    for row in 0..ROWS {
+                        for panel in 0..PANELS {
+                            _mm_prefetch::<_MM_HINT_T0>(tile.next_out.wrapping_add(offset(row, panel)).cast());
+                        }
+                    }
                     let (mut a, mut b) = (tile.a.cast::<f32>(), tile.b.cast::<f32>());
                     for _ in 0..tile.steps {
                         let mut weights = [_mm512_setzero_ps(); PANELS];
@@ -99,7 +108,7 @@ macro_rules! micro_kernels {
                     }
                     for row in 0..ROWS {
                         for panel in 0..PANELS {
-                            let out = tile.out.add(row * tile.out_row + panel * tile.out_panel);
+                            let out = tile.out.wrapping_add(offset(row, panel));
                             let mut sum = sums[row][panel];
                             if !tile.bias.is_null() {
                                 sum = _mm512_add_ps(sum, _mm512_loadu_ps(tile.bias.add(panel * WIDTH)));
@@ -134,18 +143,6 @@ fn two(sums: __m512, x: __m512, weights: __m512) -> __m512 {
     _mm512_dpbf16_ps(sums, pairs(x), pairs(weights))
 }
 
-/// Asks for the output rows of the next micro-tile: their lines lie far apart, where the hardware does not look ahead.
-#[inline(always)]
-unsafe fn prefetch_rows<const ROWS: usize, const PANELS: usize>(tile: &Tile) {
-    for row in 0..ROWS {
-        for panel in 0..PANELS {
-            let out = tile.next_out.wrapping_add(row * tile.out_row + panel * tile.out_panel);
-            // SAFETY: a prefetch may name any address.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(out.cast()) };
-        }
-    }
-}
-
 /// See `Kernels::transpose`.
 #[target_feature(enable = "avx512f")]
 unsafe fn transpose(src: &Square, dst: &mut Square) {
@@ -176,18 +173,48 @@ fn transpose_16(r: [__m512i; WIDTH]) -> [__m512i; WIDTH] {
     // fours[4 g + c] holds in quarter q column 4 q + c of rows 4 g to 4 g + 3.
     let mut columns = fours;
     for c in 0..4 {
-        let low = [
-            _mm512_shuffle_i32x4::<0x44>(fours[c], fours[4 + c]),
-            _mm512_shuffle_i32x4::<0xee>(fours[c], fours[4 + c]),
-        ];
-        let high = [
-            _mm512_shuffle_i32x4::<0x44>(fours[8 + c], fours[12 + c]),
-            _mm512_shuffle_i32x4::<0xee>(fours[8 + c], fours[12 + c]),
-        ];
-        columns[c] = _mm512_shuffle_i32x4::<0x88>(low[0], high[0]);
-        columns[4 + c] = _mm512_shuffle_i32x4::<0xdd>(low[0], high[0]);
-        columns[8 + c] = _mm512_shuffle_i32x4::<0x88>(low[1], high[1]);
-        columns[12 + c] = _mm512_shuffle_i32x4::<0xdd>(low[1], high[1]);
+        let quarters = transpose_quarters([fours[c], fours[4 + c], fours[8 + c], fours[12 + c]]);
+        for (q, column) in quarters.into_iter().enumerate() {
+            columns[4 * q + c] = column;
+        }
     }
     columns
+}
+
+/// Quarter j of result i is quarter i of input j.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn transpose_quarters([a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
+    let low = [_mm512_shuffle_i32x4::<0x44>(a, b), _mm512_shuffle_i32x4::<0xee>(a, b)];
+    let high = [_mm512_shuffle_i32x4::<0x44>(c, d), _mm512_shuffle_i32x4::<0xee>(c, d)];
+    [
+        _mm512_shuffle_i32x4::<0x88>(low[0], high[0]),
+        _mm512_shuffle_i32x4::<0xdd>(low[0], high[0]),
+        _mm512_shuffle_i32x4::<0x88>(low[1], high[1]),
+        _mm512_shuffle_i32x4::<0xdd>(low[1], high[1]),
+    ]
+}
+
+/// See `PairKernels::transpose`: two pairs of neighbouring rows become two pairs of neighbouring columns inside each 64
+/// bits, which are then transposed as 8 × 8.
+#[target_feature(enable = "avx512f,avx512bw")]
+unsafe fn transpose_pairs(src: &HalfSquare, dst: &mut HalfSquare) {
+    let order = _mm512_set1_epi64(0x0706_0302_0504_0100);
+    // Four times the order of the low 8 bytes and, 8 further, of the high ones.
+    let order = _mm512_add_epi8(order, _mm512_set4_epi64(0x0808_0808_0808_0808, 0, 0x0808_0808_0808_0808, 0));
+    let mut r = [_mm512_setzero_si512(); WIDTH / 2];
+    for (row, values) in r.iter_mut().zip(src.as_chunks::<WIDTH>().0) {
+        // SAFETY: sixteen words of the source.
+        *row = _mm512_shuffle_epi8(unsafe { _mm512_loadu_si512(values.as_ptr().cast()) }, order);
+    }
+    let even = [0, 2, 4, 6].map(|i| _mm512_unpacklo_epi64(r[i], r[i + 1]));
+    let odd = [0, 2, 4, 6].map(|i| _mm512_unpackhi_epi64(r[i], r[i + 1]));
+    let (even, odd) = (transpose_quarters(even), transpose_quarters(odd));
+    for (values, steps) in dst.as_chunks_mut::<{ 2 * WIDTH }>().0.iter_mut().zip(even.into_iter().zip(odd)) {
+        // SAFETY: sixteen words each.
+        unsafe {
+            _mm512_storeu_si512(values.as_mut_ptr().cast(), steps.0);
+            _mm512_storeu_si512(values[WIDTH..].as_mut_ptr().cast(), steps.1);
+        }
+    }
 }

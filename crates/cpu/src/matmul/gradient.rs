@@ -1,7 +1,7 @@
 //! The gradient of a weight: partial sums over blocks of 64 rows, each from zero, added to the gradient in order.
 
 use super::kernel::{Accumulate, Compute, Kernels, Tile, WIDTH, Words};
-use super::pack::{Input, pack_columns};
+use super::pack::{Input, pack_columns, prefetch_columns};
 use super::plan::{RowTiles, Task, Tasks, blocks};
 use crate::CpuBackend;
 use crate::buffer::Weight;
@@ -110,11 +110,24 @@ impl WeightGradient<'_> {
                         add_column_sums(level, self.d_y, self.outputs, rows.clone(), column, d_bias);
                     }
                 }
+                self.prefetch_next(pass, panel..panel + panels, &rows);
                 for tile in task.tiles.clone() {
                     self.tile(pass, tile, panel..panel + panels, &rows, d_y);
                 }
             }
             panel += panels;
+        }
+    }
+
+    /// Asks for the d_y that comes after `rows` of `panels`.
+    fn prefetch_next(&self, pass: &Pass, panels: Range<usize>, rows: &Range<usize>) {
+        let (panels, first) = match pass.rows.end {
+            end if end == rows.end => (panels.end..panels.end + panels.len(), pass.rows.start),
+            _ => (panels, rows.end),
+        };
+        for panel in panels {
+            let rows = first..(first + GRADIENT_BLOCK).min(pass.rows.end);
+            prefetch_columns(self.d_y, self.outputs, rows, panel * WIDTH);
         }
     }
 

@@ -17,6 +17,8 @@ pub(super) const ROWS_MAX: usize = 14;
 
 /// 16 × 16 words.
 pub(super) type Square = [u32; WIDTH * WIDTH];
+/// 8 × 16 words: 16 × 16 elements of bf16.
+pub(super) type HalfSquare = [u32; WIDTH * WIDTH / 2];
 
 /// What the words of a product are. A step of its reduction is one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +83,16 @@ pub(super) struct Tile {
 /// Safety: every address of the tile is valid, the output is not shared, and the machine has the level.
 pub(super) type Compute = unsafe fn(rows: usize, panels: usize, tile: &Tile);
 
+/// What a level has for pairs of bf16.
+#[derive(Clone, Copy)]
+pub(super) struct PairKernels {
+    pub compute: Compute,
+    /// Of src[j][i], pairs of columns 2 j and 2 j + 1 of row i: dst[i][j], pairs of rows 2 i and 2 i + 1 of column j.
+    ///
+    /// Safety: the machine has the level.
+    pub transpose: unsafe fn(src: &HalfSquare, dst: &mut HalfSquare),
+}
+
 /// The micro-kernels of one level.
 #[derive(Clone, Copy)]
 pub(super) struct Kernels {
@@ -91,7 +103,7 @@ pub(super) struct Kernels {
     /// For words of f32.
     pub floats: Compute,
     /// For pairs of bf16, where the level has an instruction for them.
-    pub pairs: Option<Compute>,
+    pub pairs: Option<PairKernels>,
     /// dst[j][i] = src[i][j].
     ///
     /// Safety: the machine has the level.
@@ -118,7 +130,7 @@ impl Kernels {
 
     pub(super) fn compute(&self, words: Words) -> Compute {
         match words {
-            Words::Pairs => self.pairs.unwrap_or(self.floats),
+            Words::Pairs => self.pairs.map_or(self.floats, |pairs| pairs.compute),
             Words::F32 | Words::Swapped => self.floats,
         }
     }

@@ -7,6 +7,8 @@ use crate::level::{Level, dispatch};
 use half::bf16;
 use std::ops::Range;
 
+const LINE_BYTES: usize = 64;
+
 /// Row-major inputs of a product, in either dtype of activations.
 #[derive(Clone, Copy)]
 pub(super) enum Input<'a> {
@@ -84,6 +86,13 @@ dispatch! {
     ) = pack_columns_body;
 }
 
+/// Asks for 16 columns of each of the rows, which lie too far apart for the hardware to look ahead: any rows and columns will do.
+pub(super) fn prefetch_columns(input: &[f32], columns: usize, rows: Range<usize>, column: usize) {
+    for row in rows {
+        prefetch(input.as_ptr().wrapping_add(row * columns + column));
+    }
+}
+
 /// dst[row][i] = the word of step `step` + i of the row; zero beyond the last column.
 #[inline(always)]
 fn load_square_body<T: Scalar>(rows: &Interleave, input: &[T], step: usize, dst: &mut Square) {
@@ -92,26 +101,12 @@ fn load_square_body<T: Scalar>(rows: &Interleave, input: &[T], step: usize, dst:
     for (row, dst) in (rows.first..rows.first + rows.rows).zip(dst.as_chunks_mut::<WIDTH>().0) {
         let values = &input[row * rows.columns + first..][..there];
         match rows.words {
-            Words::F32 => *dst = bits(values),
+            Words::F32 if there >= WIDTH => *dst = whole(&values[..WIDTH], T::bits),
+            Words::F32 => *dst = some(values, T::bits),
             Words::Pairs => *dst = pairs(values),
             Words::Swapped => *dst = swapped(values),
         }
     }
-}
-
-#[inline(always)]
-fn bits<T: Scalar>(values: &[T]) -> [u32; WIDTH] {
-    let mut words = [0; WIDTH];
-    if let Some(values) = values.first_chunk::<WIDTH>() {
-        for lane in 0..WIDTH {
-            words[lane] = values[lane].bits();
-        }
-    } else {
-        for (word, value) in words.iter_mut().zip(values) {
-            *word = value.bits();
-        }
-    }
-    words
 }
 
 #[inline(always)]
@@ -167,16 +162,33 @@ fn pack_columns_body<T: Scalar>(
     dst: &mut [u32],
 ) {
     let there = WIDTH.min(columns - column);
-    let values = |row: usize| &input[row * columns + column..][..there];
-    if words == Words::F32 {
+    let values = |row: usize| {
+        let values = &input[row * columns + column..][..there];
+        // Rows lie too far apart for the hardware to look ahead, and the columns beside these ones are taken next.
+        prefetch(values.as_ptr().wrapping_byte_add(LINE_BYTES));
+        values
+    };
+    if let (Words::F32, WIDTH) = (words, there) {
         for (step, row) in rows.enumerate() {
-            store_lanes(&bits(values(row)), width, &mut dst[step * width..]);
+            store_lanes(&whole(values(row), T::bits), width, &mut dst[step * width..]);
         }
-        return;
+    } else if words == Words::F32 {
+        for (step, row) in rows.enumerate() {
+            store_lanes(&some(values(row), T::bits), width, &mut dst[step * width..]);
+        }
+    } else if there == WIDTH {
+        pack_pairs(words, |row| whole(values(row), T::rounded_bits), rows, width, dst);
+    } else {
+        pack_pairs(words, |row| some(values(row), T::rounded_bits), rows, width, dst);
     }
+}
+
+/// The steps of rows given as the f32 bits of bf16 values.
+#[inline(always)]
+fn pack_pairs(words: Words, values: impl Fn(usize) -> [u32; WIDTH], rows: Range<usize>, width: usize, dst: &mut [u32]) {
     for (pair, row) in rows.clone().step_by(2).enumerate() {
-        let even = kept(values(row));
-        let odd = if row + 1 < rows.end { kept(values(row + 1)) } else { [0; WIDTH] };
+        let even = values(row);
+        let odd = if row + 1 < rows.end { values(row + 1) } else { [0; WIDTH] };
         if words == Words::Pairs {
             let mut both = [0; WIDTH];
             for lane in 0..WIDTH {
@@ -190,17 +202,35 @@ fn pack_columns_body<T: Scalar>(
     }
 }
 
+/// The words of exactly 16 values.
 #[inline(always)]
-fn kept<T: Scalar>(values: &[T]) -> [u32; WIDTH] {
+fn whole<T: Scalar>(values: &[T], word: impl Fn(T) -> u32) -> [u32; WIDTH] {
+    let values: &[T; WIDTH] = values.try_into().expect("a whole vector of values");
     let mut words = [0; WIDTH];
-    if let Some(values) = values.first_chunk::<WIDTH>() {
-        for lane in 0..WIDTH {
-            words[lane] = values[lane].rounded_bits();
-        }
-    } else {
-        for (word, value) in words.iter_mut().zip(values) {
-            *word = value.rounded_bits();
-        }
+    for lane in 0..WIDTH {
+        words[lane] = word(values[lane]);
     }
     words
+}
+
+/// The words of at most 16 values, then zeros.
+#[inline(always)]
+fn some<T: Scalar>(values: &[T], word: impl Fn(T) -> u32) -> [u32; WIDTH] {
+    let mut words = [0; WIDTH];
+    for (lane, value) in words.iter_mut().zip(values) {
+        *lane = word(*value);
+    }
+    words
+}
+
+/// Asks for the line of an address; any will do.
+#[inline(always)]
+fn prefetch<T>(address: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch may name any address.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
 }

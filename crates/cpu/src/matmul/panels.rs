@@ -1,6 +1,6 @@
 //! The 16-column panels that inputs are multiplied with: a weight's own, or made of it inside a task a few steps at a time.
 
-use super::kernel::{Kernels, Square, WIDTH, Words};
+use super::kernel::{HalfSquare, Kernels, Square, WIDTH, Words};
 use crate::bfloat16::{even, odd};
 use crate::buffer::Weight;
 use crate::level::{Level, dispatch};
@@ -121,11 +121,23 @@ fn transpose_square(
     let of_panel = weight.cols().div_ceil(2);
     let pairs = (WIDTH / 2).min(of_panel - column / 2);
     let block = &weight.pairs()[(row / WIDTH * of_panel + column / 2) * WIDTH..][..pairs * WIDTH];
+    if words == Words::Pairs
+        && let (Some(kernels), Some(dst)) = (kernels.pairs, dst.first_chunk_mut())
+    {
+        let mut source: HalfSquare = [0; _];
+        let block = block.first_chunk().unwrap_or_else(|| {
+            source[..block.len()].copy_from_slice(block);
+            &source
+        });
+        // SAFETY: as above.
+        unsafe { (kernels.transpose)(block, dst) };
+        return;
+    }
     let mut transposed: Square = [0; _];
     widen_pairs(level, block, &mut source);
     // SAFETY: as above.
     unsafe { (kernels.transpose)(&source, &mut transposed) };
-    pair_rows(level, &transposed, words, dst);
+    swap_rows(level, &transposed, dst);
 }
 
 dispatch! {
@@ -133,8 +145,8 @@ dispatch! {
     fn split_pairs(pairs: &[u32], dst: &mut [u32]) = split_pairs_body;
     /// Pairs [pairs][16] as f32 words, the even ones, then the odd ones of each.
     fn widen_pairs(pairs: &[u32], dst: &mut Square) = widen_pairs_body;
-    /// Rows of f32 words as steps: neighbours paired, or swapped.
-    fn pair_rows(rows: &Square, words: Words, dst: &mut [u32]) = pair_rows_body;
+    /// Rows of f32 words as swapped steps.
+    fn swap_rows(rows: &Square, dst: &mut [u32]) = swap_rows_body;
 }
 
 #[inline(always)]
@@ -158,20 +170,12 @@ fn widen_pairs_body(pairs: &[u32], dst: &mut Square) {
 }
 
 #[inline(always)]
-fn pair_rows_body(rows: &Square, words: Words, dst: &mut [u32]) {
+fn swap_rows_body(rows: &Square, dst: &mut [u32]) {
     let rows = rows.as_chunks::<{ 2 * WIDTH }>().0;
-    if words == Words::Pairs {
-        for (dst, rows) in dst.as_chunks_mut::<WIDTH>().0.iter_mut().zip(rows) {
-            for lane in 0..WIDTH {
-                dst[lane] = (rows[lane] >> 16) | rows[WIDTH + lane];
-            }
-        }
-    } else {
-        for (dst, rows) in dst.as_chunks_mut::<{ 2 * WIDTH }>().0.iter_mut().zip(rows) {
-            for lane in 0..WIDTH {
-                dst[lane] = rows[WIDTH + lane];
-                dst[WIDTH + lane] = rows[lane];
-            }
+    for (dst, rows) in dst.as_chunks_mut::<{ 2 * WIDTH }>().0.iter_mut().zip(rows) {
+        for lane in 0..WIDTH {
+            dst[lane] = rows[WIDTH + lane];
+            dst[WIDTH + lane] = rows[lane];
         }
     }
 }
