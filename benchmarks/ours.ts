@@ -100,18 +100,17 @@ function promptText(length: number, seed: number): string {
   return [...tokenIds(length, seed, 500)].map((id) => `w${id}`).join(" ");
 }
 
+function workOf(policy: Policy, given: TrainJob | GenerateJob | GrpoJob): Work["run"] {
+  if (given.kind === "train") return training(policy, given);
+  return given.kind === "generate" ? generation(policy, given) : reinforcement(policy, given);
+}
+
 async function prepare(): Promise<Work> {
   const given = job.parse(JSON.parse(process.argv[2] ?? ""));
   if (given.kind === "product") throw new Error("products are measured by machine_limits");
   const { folder, dtype, threads } = given;
   const policy = await Policy.load(folder, { threads, ...(dtype === "f32" ? {} : { dtype }) });
-  const works = { train: training, generate: generation, grpo: reinforcement };
-  const run =
-    given.kind === "train"
-      ? works.train(policy, given)
-      : given.kind === "generate"
-        ? works.generate(policy, given)
-        : works.grpo(policy, given);
+  const run = workOf(policy, given);
   return { ready: { name: "Gradus", level: policy.info.level, first_step_at: Date.now() / 1000 }, run };
 }
 

@@ -178,84 +178,57 @@ function products(threads: number): Contest[] {
   return [...matmuls, ...vectors];
 }
 
-/** All contests, with `threads` for every side. Known figures: 2 cores of a Zen 3 with torch 2.13 and a Zen 4 with torch 2.15. */
+/** Training: figures in known are tokens a second of 2 cores, on a Zen 3 with torch 2.13 and on a Zen 4 with torch 2.15. */
+const training: readonly TrainPlan[] = [
+  { model: "T", dtype: "f32", size: [64, 128], target: 1.35, known: { zen3: 5900, zen4: 6800 } },
+  { model: "S", dtype: "f32", size: [16, 256], target: 1.2, known: { zen3: 810, zen4: 999 } },
+  { model: "M", dtype: "f32", size: [2, 512], target: 1.3, known: { zen3: 38, zen4: 45 } },
+  { model: "T", dtype: "bf16", size: [64, 128], target: 1.4, known: { zen4: 9400 } },
+  { model: "S", dtype: "bf16", size: [16, 256], target: 1.25, known: { zen4: 1495 } },
+  { model: "M", dtype: "bf16", size: [2, 512], target: 1.35, known: { zen4: 65 } },
+  { model: "M", dtype: "f32", size: [2, 512], target: 1.55, trained: 153 },
+  { model: "M", dtype: "bf16", size: [2, 512], target: 1.7, trained: 153 },
+];
+
+const reach = (target: number, known: Known = {}) => ({ target, known });
+const [hf, loop, llama] = ["generate.py", "torch_loop.py", "llama_generate.py"] as const;
+
+/** Generation, known figures as above. */
+const generation: readonly GeneratePlan[] = [
+  { model: "T", dtype: "f32", size: [64, 32, 128], peer: hf, decode: reach(4, { zen3: 3400, zen4: 4500 }) },
+  { model: "T", dtype: "f32", size: [64, 32, 128], peer: loop, decode: reach(2.5, { zen3: 5200, zen4: 5400 }) },
+  { model: "S", dtype: "f32", size: [16, 128, 64], peer: hf, decode: reach(3, { zen3: 600, zen4: 700 }) },
+  { model: "S", dtype: "f32", size: [16, 128, 64], peer: loop, decode: reach(2.5, { zen3: 750 }) },
+  {
+    ...{ model: "M", dtype: "f32", size: [1, 128, 32], peer: hf },
+    decode: reach(1.5, { zen3: 6.4, zen4: 6.1 }),
+    prefill: reach(1.15, { zen3: 156, zen4: 172 }),
+  },
+  {
+    ...{ model: "M", dtype: "f32", size: [8, 128, 16], peer: hf },
+    decode: reach(2.4, { zen3: 23, zen4: 30 }),
+    prefill: reach(1.15, { zen4: 246 }),
+  },
+  { model: "M", dtype: "f32", size: [1, 128, 32], peer: loop, decode: reach(1.5, { zen3: 7.3 }) },
+  { model: "M", dtype: "f32", size: [8, 128, 16], peer: loop, decode: reach(2.4, { zen3: 21.5 }) },
+  {
+    ...{ model: "M", dtype: "bf16", size: [1, 128, 32], peer: hf },
+    decode: reach(1.8, { zen3: 10, zen4: 13.7 }),
+    prefill: reach(1.3, { zen3: 27, zen4: 275 }),
+  },
+  {
+    ...{ model: "M", dtype: "bf16", size: [8, 128, 16], peer: hf },
+    decode: reach(2, { zen4: 52 }),
+    prefill: reach(1.3, { zen4: 403 }),
+  },
+  { model: "M", dtype: "q8_0", size: [1, 128, 32], peer: llama, decode: reach(1), prefill: reach(1) },
+  { model: "M", dtype: "q8_0", size: [8, 128, 32], peer: llama, decode: reach(1.5), prefill: reach(1.5) },
+  { model: "M", dtype: "bf16", size: [1, 128, 32], peer: llama, decode: reach(1), prefill: reach(1) },
+  { model: "M", dtype: "bf16", size: [8, 128, 32], peer: llama, decode: reach(1.5), prefill: reach(1.5) },
+];
+
+/** All contests, with `threads` for every side. */
 export function cpuContests(threads: number): Contest[] {
-  const training: TrainPlan[] = [
-    { model: "T", dtype: "f32", size: [64, 128], target: 1.35, known: { zen3: 5900, zen4: 6800 } },
-    { model: "S", dtype: "f32", size: [16, 256], target: 1.2, known: { zen3: 810, zen4: 999 } },
-    { model: "M", dtype: "f32", size: [2, 512], target: 1.3, known: { zen3: 38, zen4: 45 } },
-    { model: "T", dtype: "bf16", size: [64, 128], target: 1.4, known: { zen4: 9400 } },
-    { model: "S", dtype: "bf16", size: [16, 256], target: 1.25, known: { zen4: 1495 } },
-    { model: "M", dtype: "bf16", size: [2, 512], target: 1.35, known: { zen4: 65 } },
-    { model: "M", dtype: "f32", size: [2, 512], target: 1.55, trained: 153 },
-    { model: "M", dtype: "bf16", size: [2, 512], target: 1.7, trained: 153 },
-  ];
-  const large = { model: "M", peer: "generate.py" } as const;
-  const generation: GeneratePlan[] = [
-    ...(
-      [
-        ["generate.py", 4, { zen3: 3400, zen4: 4500 }],
-        ["torch_loop.py", 2.5, { zen3: 5200, zen4: 5400 }],
-      ] as const
-    ).map(([peer, target, known]) => ({
-      ...({ model: "T", dtype: "f32", size: [64, 32, 128], peer } as const),
-      decode: { target, known },
-    })),
-    ...(
-      [
-        ["generate.py", 3, { zen3: 600, zen4: 700 }],
-        ["torch_loop.py", 2.5, { zen3: 750 }],
-      ] as const
-    ).map(([peer, target, known]) => ({
-      ...({ model: "S", dtype: "f32", size: [16, 128, 64], peer } as const),
-      decode: { target, known },
-    })),
-    {
-      ...large,
-      ...{ dtype: "f32", size: [1, 128, 32] },
-      decode: { target: 1.5, known: { zen3: 6.4, zen4: 6.1 } },
-      prefill: { target: 1.15, known: { zen3: 156, zen4: 172 } },
-    },
-    {
-      ...large,
-      ...{ dtype: "f32", size: [8, 128, 16] },
-      decode: { target: 2.4, known: { zen3: 23, zen4: 30 } },
-      prefill: { target: 1.15, known: { zen4: 246 } },
-    },
-    {
-      ...large,
-      dtype: "f32",
-      size: [1, 128, 32],
-      peer: "torch_loop.py",
-      decode: { target: 1.5, known: { zen3: 7.3 } },
-    },
-    {
-      ...large,
-      dtype: "f32",
-      size: [8, 128, 16],
-      peer: "torch_loop.py",
-      decode: { target: 2.4, known: { zen3: 21.5 } },
-    },
-    {
-      ...large,
-      ...{ dtype: "bf16", size: [1, 128, 32] },
-      decode: { target: 1.8, known: { zen3: 10, zen4: 13.7 } },
-      prefill: { target: 1.3, known: { zen3: 27, zen4: 275 } },
-    },
-    {
-      ...large,
-      ...{ dtype: "bf16", size: [8, 128, 16] },
-      decode: { target: 2, known: { zen4: 52 } },
-      prefill: { target: 1.3, known: { zen4: 403 } },
-    },
-    ...(["q8_0", "bf16"] as const).flatMap((dtype) =>
-      ([1, 8] as const).map((batch) => ({
-        ...({ model: "M", dtype, size: [batch, 128, 32], peer: "llama_generate.py" } as const),
-        decode: { target: batch === 1 ? 1 : 1.5 },
-        prefill: { target: batch === 1 ? 1 : 1.5 },
-      })),
-    ),
-  ];
   return [
     ...products(threads),
     ...training.map((plan) => train(threads, plan)),
