@@ -11,7 +11,7 @@ use gradus_testing::{relative_l2, uniform};
 
 const BLOCK: usize = 32;
 /// (m, n, k): odd sizes, whole and partial blocks and panels, each micro-kernel's number of rows, several row tiles and tasks.
-const SHAPES: [(usize, usize, usize); 16] = [
+const SHAPES: [(usize, usize, usize); 18] = [
     (1, 1, 2),
     (1, 7, 17),
     (1, 989, 99),
@@ -22,6 +22,8 @@ const SHAPES: [(usize, usize, usize); 16] = [
     (6, 130, 64),
     (7, 17, 33),
     (8, 100, 900),
+    (5, 20, 4870),
+    (0, 20, 64),
     (9, 31, 96),
     (11, 50, 70),
     (17, 16, 99),

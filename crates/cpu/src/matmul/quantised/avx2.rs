@@ -7,7 +7,7 @@ use super::block::GROUPS;
 use super::kernel::{Kernels, Tile};
 use crate::buffer::PANEL;
 use std::arch::x86_64::{
-    __m256, _MM_HINT_T0, _mm_prefetch, _mm256_abs_epi8, _mm256_add_epi32, _mm256_cvtepi32_ps, _mm256_fmadd_ps,
+    __m256, _MM_HINT_T1, _mm_prefetch, _mm256_abs_epi8, _mm256_add_epi32, _mm256_cvtepi32_ps, _mm256_fmadd_ps,
     _mm256_load_ps, _mm256_load_si256, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_mul_ps, _mm256_set1_epi8,
     _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_sign_epi8,
     _mm256_xor_si256,
@@ -63,7 +63,7 @@ unsafe fn chains<const ROWS: usize, const HALVES: usize>(tile: &Tile, first: usi
         for step in 0..tile.blocks {
             if let Some(ahead) = tile.ahead.get(step).or(tile.ahead.last()) {
                 for line in 0..size_of_val(ahead) / 64 {
-                    _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(ahead).cast::<i8>().add(64 * line));
+                    _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(ahead).cast::<i8>().add(64 * line));
                 }
             }
             let mut dots = [[_mm256_setzero_si256(); HALVES]; ROWS];

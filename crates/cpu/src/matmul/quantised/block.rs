@@ -19,7 +19,8 @@ const LARGEST: f32 = 127.0;
 #[derive(Clone, Copy)]
 pub(super) struct Block {
     pub scale: f32,
-    pub values: [i8; BLOCK],
+    /// −127 to 127.
+    pub values: [i32; BLOCK],
 }
 
 /// The rule of rounding for weights and inputs: scale = absmax / 127, element = value / scale to the nearest even.
@@ -46,7 +47,7 @@ pub(super) fn quantise(values: &[f32; BLOCK]) -> Block {
     for (rounded, value) in rounded.iter_mut().zip(values) {
         // Adding 1.5 · 2²³ leaves no bits for a fraction: the sum is rounded to the nearest even integer, which then
         // stands in its lowest bits.
-        *rounded = (value / scale + INTEGERS).to_bits().wrapping_sub(INTEGERS.to_bits()) as i8;
+        *rounded = (value / scale + INTEGERS).to_bits().wrapping_sub(INTEGERS.to_bits()) as i32;
     }
     Block { scale, values: rounded }
 }
@@ -66,11 +67,13 @@ pub(crate) struct WeightBlock {
 /// Sets row `lane` of a panel `[ceil(cols / 32)]`, rounded; the last block is filled with zeros.
 #[inline(always)]
 pub(crate) fn set_row(panel: &mut [WeightBlock], lane: usize, values: &[f32]) {
-    for (weight, values) in panel.iter_mut().zip(values.chunks(BLOCK)) {
-        let block = quantise(&padded(values));
+    let (whole, last) = values.as_chunks();
+    let last = (!last.is_empty()).then(|| padded(last));
+    for (weight, values) in panel.iter_mut().zip(whole.iter().chain(&last)) {
+        let block = quantise(values);
         weight.scales[lane] = block.scale;
         for (group, values) in weight.values.iter_mut().zip(block.values.as_chunks::<GROUP>().0) {
-            group[lane] = values.map(|value| (i32::from(value) + OFFSET) as u8);
+            group[lane] = values.map(|value| (value + OFFSET) as u8);
         }
     }
 }
@@ -99,7 +102,7 @@ fn padded(values: &[f32]) -> [f32; BLOCK] {
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct InputBlock {
-    /// Four values each, the first in the lowest byte.
+    /// Four values each, in order of address.
     pub groups: [i32; GROUPS],
     pub scale: f32,
     /// −128 times the sum of the values: what a dot product with the stored weight bytes begins with.
@@ -107,21 +110,25 @@ pub(super) struct InputBlock {
 }
 
 dispatch! {
-    /// Quantises `rows` rows of `cols` inputs to dst[block][row], the last block filled with zeros.
-    pub(super) fn quantise_rows(src: &[f32], cols: usize, rows: usize, dst: &mut [InputBlock]) = quantise_rows_body;
+    /// Quantises the first `cols` values of `rows` rows, `stride` values apart, to dst[block][row]; the last block is filled
+    /// with zeros.
+    pub(super) fn quantise_rows(src: &[f32], stride: usize, cols: usize, rows: usize, dst: &mut [InputBlock]) =
+        quantise_rows_body;
 }
 
 #[inline(always)]
-fn quantise_rows_body(src: &[f32], cols: usize, rows: usize, dst: &mut [InputBlock]) {
-    for (row, src) in src.chunks_exact(cols.max(1)).take(rows).enumerate() {
-        for (block, values) in src.chunks(BLOCK).enumerate() {
-            let Block { scale, values } = quantise(&padded(values));
-            let sum: i32 = values.iter().map(|value| i32::from(*value)).sum();
-            let mut groups = [0; GROUPS];
-            for (group, values) in groups.iter_mut().zip(values.as_chunks::<GROUP>().0) {
-                *group = i32::from_le_bytes(values.map(|value| value as u8));
+fn quantise_rows_body(src: &[f32], stride: usize, cols: usize, rows: usize, dst: &mut [InputBlock]) {
+    for row in 0..rows {
+        let (whole, last) = src[row * stride..][..cols].as_chunks();
+        let last = (!last.is_empty()).then(|| padded(last));
+        for (dst, values) in dst.iter_mut().skip(row).step_by(rows).zip(whole.iter().chain(&last)) {
+            let Block { scale, values } = quantise(values);
+            let sum = values.iter().fold(0_i32, |sum, value| sum.wrapping_add(*value));
+            let mut bytes = [0; BLOCK];
+            for (byte, value) in bytes.iter_mut().zip(values) {
+                *byte = value as i8;
             }
-            dst[block * rows + row] = InputBlock { groups, scale, start: -OFFSET * sum };
+            *dst = InputBlock { groups: bytemuck::cast(bytes), scale, start: -OFFSET * sum };
         }
     }
 }
@@ -142,13 +149,17 @@ mod tests {
         assert_eq!(values[..11], [127, 0, 2, 2, 0, -2, -2, 3, -127, 126, -126]);
     }
 
+    /// A quotient rounded twice, as by a reciprocal, would miss 1.5 for some scales.
     #[test]
-    fn never_exceeds_127_whatever_the_scale() {
+    fn the_largest_is_127_and_halves_are_even_whatever_the_scale() {
         for step in 0..200_000_u32 {
             let absmax = f32::from_bits(0x3f80_0000 + step * 42);
-            for sign in [1.0, -1.0] {
-                let Block { scale, values } = block(&[sign * absmax, 0.3 * absmax]);
-                assert_eq!(f32::from(values[0]), sign * LARGEST, "absmax {absmax:e}, scale {scale:e}");
+            // The nearest to it whose product with 1.5 is exact.
+            let scale = f32::from_bits((absmax / LARGEST).to_bits() & !3);
+            assert_eq!(block(&[0.5 * absmax, -absmax]).values[1], -127, "absmax {absmax:e}");
+            let Block { scale: found, values } = block(&[scale * LARGEST, 1.5 * scale]);
+            if found == scale {
+                assert_eq!(values[..2], [127, 2], "scale {scale:e}");
             }
         }
     }

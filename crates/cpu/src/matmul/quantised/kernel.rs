@@ -35,21 +35,26 @@ impl Tile<'_> {
     /// The output of this row and panel is valid and not shared.
     #[inline(always)]
     pub(super) unsafe fn store(&self, row: usize, panel: usize, mut sums: [f32; PANEL]) {
-        if let Some(bias) = self.bias.and_then(|bias| bias[panel * PANEL..].first_chunk::<PANEL>()) {
-            for (sum, bias) in sums.iter_mut().zip(bias) {
+        if let Some(bias) = self.bias {
+            for (sum, bias) in sums.iter_mut().zip(&bias[panel * PANEL..]) {
                 *sum += bias;
             }
         }
+        // SAFETY: the caller's promise.
+        unsafe { self.store_edge(row, panel, &sums) };
+    }
+
+    /// Stores as many of the 16 results as there are columns.
+    ///
+    /// # Safety
+    /// The output of this row and panel is valid and not shared.
+    #[cold]
+    #[inline(never)]
+    pub(super) unsafe fn store_edge(&self, row: usize, panel: usize, sums: &[f32; PANEL]) {
         let out = self.out.wrapping_add(row * self.out_row + panel * PANEL);
-        let columns = self.columns - panel * PANEL;
+        let columns = (self.columns - panel * PANEL).min(PANEL);
         // SAFETY: as many columns as exist, by the caller's promise.
-        unsafe {
-            if columns >= PANEL {
-                out.cast::<[f32; PANEL]>().write_unaligned(sums);
-            } else {
-                std::ptr::copy_nonoverlapping(sums.as_ptr(), out, columns);
-            }
-        }
+        unsafe { std::ptr::copy_nonoverlapping(sums.as_ptr(), out, columns) };
     }
 }
 

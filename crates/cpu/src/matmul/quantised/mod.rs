@@ -25,7 +25,8 @@ use plan::{Plan, Task};
 use std::sync::PoisonError;
 
 /// Inputs that one thread quantises faster than it wakes another.
-const INPUTS_OF_TASK: usize = 16 * 1024;
+const INPUTS_OF_TASK: usize = 8 * 1024;
+
 /// out[rows, columns] = input[rows, steps] · weightᵀ (+ bias).
 pub(super) struct Product<'a> {
     pub input: &'a [f32],
@@ -56,13 +57,20 @@ impl Product<'_> {
     /// inputs[tile][block][row]
     fn quantise(&self, backend: &CpuBackend, plan: &Plan, inputs: &mut [InputBlock]) {
         let parts = DisjointMut::new(inputs);
-        let tiles_of_task = INPUTS_OF_TASK / (self.steps * plan.tiles.rows(0)).max(1) + 1;
-        run_ranges(&backend.pool, plan.tiles.count, tiles_of_task, &|from, to| {
-            for tile in from..to {
+        // A tile of long rows is quantised by several threads, which take some of its blocks each.
+        let tile_inputs = (plan.tiles.rows(0) * self.steps).max(1);
+        let blocks_of_cut = plan.blocks.div_ceil(tile_inputs.div_ceil(INPUTS_OF_TASK)).max(1);
+        let cuts = plan.blocks.div_ceil(blocks_of_cut);
+        run_ranges(&backend.pool, plan.tiles.count * cuts, INPUTS_OF_TASK.div_ceil(tile_inputs), &|from, to| {
+            for index in from..to {
+                let (tile, block) = (index / cuts, index % cuts * blocks_of_cut);
                 let (start, rows) = (plan.tiles.start(tile), plan.tiles.rows(tile));
-                // SAFETY: tiles are disjoint rows, so their blocks are disjoint.
-                let part = unsafe { parts.range(start * plan.blocks, rows * plan.blocks) };
-                quantise_rows(backend.level, &self.input[start * self.steps..], self.steps, rows, part);
+                let cols = block * BLOCK..((block + blocks_of_cut) * BLOCK).min(self.steps);
+                let len = rows * cols.len().div_ceil(BLOCK);
+                // SAFETY: tiles are disjoint rows and cuts disjoint blocks of them.
+                let part = unsafe { parts.range(start * plan.blocks + block * rows, len) };
+                let src = &self.input[start * self.steps + cols.start..];
+                quantise_rows(backend.level, src, self.steps, cols.len(), rows, part);
             }
         });
     }

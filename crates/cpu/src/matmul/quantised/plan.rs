@@ -49,7 +49,7 @@ impl Plan {
         let row_blocks = tiles.count.div_ceil(tiles_of_task);
         let (least, most) = BLOCKS_OF_TASK;
         let of_blocks = |count: usize| count.div_ceil(blocks.max(1));
-        let least = of_blocks(least / rows.clamp(1, least));
+        let least = of_blocks(if streamed { least } else { 1 });
         let panels_of_task = (panels * row_blocks / (threads * TASKS_PER_THREAD)).clamp(least, of_blocks(most));
         let panels_of_task = panels_of_task.next_multiple_of(panels_at_once);
         Plan { tiles, panels_at_once, blocks, panels, panels_of_task, tiles_of_task, row_blocks }

@@ -26,7 +26,7 @@ fn chains<'a>(inputs: impl Iterator<Item = &'a InputBlock>, weights: &[WeightBlo
     for (input, weight) in inputs.zip(weights) {
         let mut dots = [0; PANEL];
         for (group, weights) in input.groups.iter().zip(&weight.values) {
-            let values = group.to_le_bytes().map(|byte| i32::from(byte as i8));
+            let values = group.to_ne_bytes().map(|byte| i32::from(byte as i8));
             for (dot, weights) in dots.iter_mut().zip(weights) {
                 for (value, stored) in values.iter().zip(weights) {
                     *dot += value * (i32::from(*stored) - OFFSET);

@@ -7,9 +7,9 @@ use super::block::GROUPS;
 use super::kernel::{Kernels, Tile};
 use crate::buffer::PANEL;
 use std::arch::x86_64::{
-    __m512, __m512i, _MM_HINT_T0, _mm_prefetch, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps,
-    _mm512_load_ps, _mm512_load_si512, _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps,
-    _mm512_setzero_si512,
+    __m512, __m512i, _MM_HINT_T1, _mm_prefetch, _mm512_add_ps, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32,
+    _mm512_fmadd_ps, _mm512_load_ps, _mm512_load_si512, _mm512_loadu_ps, _mm512_mul_ps, _mm512_set1_epi32,
+    _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_storeu_ps,
 };
 
 pub(super) const KERNELS: Kernels = Kernels { rows_streamed: 8, rows_max: 6, panels: 2, tile };
@@ -31,6 +31,7 @@ unsafe fn tile(rows: usize, panels: usize, tile: &Tile) {
             (4, 2) => kernel::<4, 2>(tile),
             (5, 2) => kernel::<5, 2>(tile),
             (6, 2) => kernel::<6, 2>(tile),
+            (7, 2) => kernel::<7, 2>(tile),
             _ => unreachable!("no micro-kernel of {rows} rows and {panels} panels"),
         }
     }
@@ -45,7 +46,7 @@ unsafe fn kernel<const ROWS: usize, const PANELS: usize>(tile: &Tile) {
         for step in 0..tile.blocks {
             if let Some(ahead) = tile.ahead.get(step).or(tile.ahead.last()) {
                 for line in 0..size_of_val(ahead) / 64 {
-                    _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(ahead).cast::<i8>().add(64 * line));
+                    _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(ahead).cast::<i8>().add(64 * line));
                 }
             }
             let mut dots = [[_mm512_setzero_si512(); PANELS]; ROWS];
@@ -74,9 +75,21 @@ unsafe fn kernel<const ROWS: usize, const PANELS: usize>(tile: &Tile) {
             inputs = inputs.wrapping_add(ROWS);
             weights = weights.wrapping_add(1);
         }
+        if let Some(bias) = tile.bias {
+            assert!(bias.len() >= PANELS * PANEL);
+            for sums in &mut sums {
+                for (panel, sum) in sums.iter_mut().enumerate() {
+                    *sum = _mm512_add_ps(*sum, _mm512_loadu_ps(bias.as_ptr().add(panel * PANEL)));
+                }
+            }
+        }
         for (row, sums) in sums.iter().enumerate() {
-            for (panel, sums) in sums.iter().enumerate() {
-                tile.store(row, panel, std::mem::transmute::<__m512, [f32; PANEL]>(*sums));
+            for (panel, sum) in sums.iter().enumerate() {
+                if tile.columns >= (panel + 1) * PANEL {
+                    _mm512_storeu_ps(tile.out.wrapping_add(row * tile.out_row + panel * PANEL), *sum);
+                } else {
+                    tile.store_edge(row, panel, &std::mem::transmute::<__m512, [f32; PANEL]>(*sum));
+                }
             }
         }
     }
