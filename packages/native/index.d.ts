@@ -66,6 +66,12 @@ export interface NativeMemory {
   optimizer: number
   activations: number
   kvPages: number
+  /** Most bytes of `activations` in a training pass; absent before the first step. */
+  activationsMax?: number
+  /** Layers that compute gate and up again in the backward, to stay below that. */
+  gateUpRecomputed: number
+  /** Layers that compute everything again. */
+  layersRecomputed: number
 }
 
 /** One message of a conversation. */
@@ -126,6 +132,7 @@ export interface NativePolicyInfo {
   hasTokenizer: boolean
   device: string
   level: string
+  dtype: 'f32' | 'bf16' | 'q8_0'
   threads: number
   /** Most bytes that KV pages take. */
   kvBytesMax: number
@@ -137,12 +144,14 @@ export interface NativePolicyInfo {
 export interface NativePolicyOptions {
   /** "auto" or "cpu". */
   device: string
-  /** "f32". */
-  dtype: string
+  /** "f32", "bf16" or "q8_0"; absent: f32, or that of the checkpoint which is resumed. */
+  dtype?: string
   /** Threads of the backend; by default the physical cores that the process may use. */
   threads?: number
   /** Most bytes of KV pages; by default a quarter of the machine's memory. */
   kvBytesMax?: number
+  /** Most bytes of activations in a training pass; by default half of the memory that is free at the first step. */
+  activationBytesMax?: number
 }
 
 /** A prompt: exactly one of the three is given. */

@@ -206,7 +206,8 @@ test("wrong input is one line that names it, exit code 2, nothing left behind", 
     ["--rl.groupSize 1", /group of one/],
     ["--reward missing.ts#score", /missing\.ts/],
     ["--device cuda", /cuda/],
-    ["--dtype bf16", /bf16/],
+    ["--dtype f16", /dtype.*f16/],
+    ["--dtype q8_0", /q8_0 is for inference only/],
   ];
   await Promise.all(
     cases.map(async ([argv, message]) => {

@@ -8,7 +8,7 @@ export type Flag = { readonly name: string; readonly value?: string; readonly he
 /** Flags that mean the same to every verb with a policy. */
 export const policyFlags: readonly Flag[] = [
   { name: "device", value: "NAME", help: "auto, cpu, cuda or cuda-sim" },
-  { name: "dtype", value: "NAME", help: "type of the weights: f32 (bf16 and q8_0 to come)" },
+  { name: "dtype", value: "NAME", help: "what the policy computes in: f32, bf16, or q8_0 (generate only)" },
   { name: "threads", value: "N", help: "CPU threads (default: the physical cores that this process may use)" },
   { name: "out", value: "FOLDER", help: "where runs are kept (default: runs)" },
 ];

@@ -1,9 +1,10 @@
 // `bun run generate MODEL|RUN "prompt"`: talk to a folder, or to what a run trained, in the frame it was trained in.
 import { existsSync, statSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
-import type { ResolvedRun } from "@gradus/config";
+import { type ResolvedRun, RunConfig } from "@gradus/config";
 import { aceReasonStops, type Frame, renderPrompt } from "@gradus/data";
 import type { Message, PromptInput } from "@gradus/rl";
+import type { z } from "zod";
 import { checkpointSteps } from "./checkpoints.ts";
 import { exitCodeOf, exitCodesHelp, explainError } from "./explain-error.ts";
 import { describeFlags, type Flag, parseFlags, policyFlags } from "./flags.ts";
@@ -48,7 +49,8 @@ export type SpeakingPolicy = {
   close(): Promise<void>;
 };
 
-export type PolicyPlace = { readonly device: string; readonly dtype: string; readonly threads: number | null };
+export type PolicyPlace = Pick<ResolvedRun, "device" | "dtype" | "threads"> &
+  Partial<Pick<ResolvedRun, "activationBytesMax">>;
 
 export type GenerateEffects = {
   readonly cwd: string;
@@ -107,8 +109,8 @@ async function speak(
   const frame = frameOf(values.get("frame") ?? run?.frame ?? "chat-template");
   const options = { ...sampling, ...(frame === "acereason" && { stop: aceReasonStops }) };
   const threads = values.has("threads") ? number("threads", 1, 1) : (run?.threads ?? null);
-  const device = values.get("device") ?? run?.device ?? "auto";
-  const place = { device, dtype: values.get("dtype") ?? run?.dtype ?? "f32", threads };
+  const device = choice("device", RunConfig.shape.device, values, run?.device);
+  const place = { device, dtype: choice("dtype", RunConfig.shape.dtype, values, run?.dtype), threads };
   const input = promptInput(prompt, frame);
   const policy = await load(folder, place);
   try {
@@ -142,6 +144,14 @@ function findModel(name: string, runs: string, cwd: string): { folder: string; r
   const step = checkpointSteps(run.checkpoints).at(-1);
   if (step === undefined) throw new UsageError(`run ${run.id} has no checkpoint yet; let it reach its first one`);
   return { folder: join(run.checkpoints, `step-${step}`), run: readRunConfig(run.config) };
+}
+
+/** A flag that takes one of a config field's values; the run's where it is not given, else the field's default. */
+function choice<T>(name: string, field: z.ZodType<T>, values: ReadonlyMap<string, string>, fallback: T | undefined): T {
+  const given = values.get(name);
+  const parsed = field.safeParse(given ?? fallback);
+  if (parsed.success) return parsed.data;
+  throw new UsageError(`--${name}: ${parsed.error.issues[0]?.message ?? "wrong value"}, got "${given}"`);
 }
 
 function frameOf(name: string): Frame {

@@ -1,7 +1,7 @@
 // Policies from the SDK: the real source of what `bun run train` trains and `bun run generate` talks to.
 import { createHash } from "node:crypto";
 import type { ResolvedRun } from "@gradus/config";
-import { Policy, pruneCheckpoints } from "gradus";
+import { type LoadOptions, Policy, pruneCheckpoints } from "gradus";
 import type { PolicyPlace, SpeakingPolicy } from "./generate-command.ts";
 import type { PolicySource, RunPolicy } from "./run-policy.ts";
 
@@ -37,8 +37,13 @@ export async function loadSpeakingPolicy(folder: string, place: PolicyPlace): Pr
   return Policy.load(folder, placement(place));
 }
 
-function placement({ device, dtype, threads }: PolicyPlace): { device: string; dtype: string; threads?: number } {
-  return { device, dtype, ...(threads !== null && { threads }) };
+function placement({ device, dtype, threads, activationBytesMax = null }: PolicyPlace): LoadOptions {
+  return {
+    device,
+    dtype,
+    ...(threads !== null && { threads }),
+    ...(activationBytesMax !== null && { activationBytesMax }),
+  };
 }
 
 function hashOf(run: ResolvedRun): string {

@@ -34,6 +34,7 @@ function checkPhases(config: ResolvedRun, place: string): void {
   const fail = (message: string): never => {
     throw new ConfigError(`${place}: ${message}`);
   };
+  if (config.dtype === "q8_0") fail("dtype: q8_0 is for inference only and cannot be trained; use f32 or bf16");
   if (config.sft === false && config.rl === false) fail("sft and rl are both false: nothing to train; set one of them");
   if (config.sft !== false) {
     if (config.sft.steps === null && config.sft.epochs === null)

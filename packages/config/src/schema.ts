@@ -64,7 +64,10 @@ export const RunConfig = z
     seed: z.int().min(0).default(1).describe("The 64-bit seed of every random number of the run."),
     policy: PolicySection,
     device: z.enum(["auto", "cpu", "cuda", "cuda-sim"]).default("auto").describe("Where the engine computes."),
-    dtype: z.enum(["f32", "bf16", "q8_0"]).default("f32").describe("Type of the weights in the engine."),
+    dtype: z
+      .enum(["f32", "bf16", "q8_0"])
+      .default("f32")
+      .describe("What the policy computes in; bf16 trains with f32 masters, q8_0 is for inference only."),
     threads: z
       .int()
       .min(1)
@@ -91,6 +94,14 @@ export const RunConfig = z
       .min(1)
       .default(4096)
       .describe("Tokens whose activations are held at once in an update; does not change the result but for rounding."),
+    activationBytesMax: z
+      .number()
+      .positive()
+      .nullable()
+      .default(null)
+      .describe(
+        "Most bytes of activations in an update: layers compute again what does not fit, with the same bits. null: half of the memory that is free at the first step.",
+      ),
     maxSkippedSteps: z
       .int()
       .min(1)

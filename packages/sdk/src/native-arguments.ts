@@ -10,8 +10,15 @@ export function nativePlacement({
   dtype,
   threads,
   kvBytesMax,
+  activationBytesMax,
 }: z.output<typeof loadOptions>): NativePolicyOptions {
-  return { device, dtype, ...(threads !== undefined && { threads }), ...(kvBytesMax !== undefined && { kvBytesMax }) };
+  return {
+    device,
+    ...(dtype !== undefined && { dtype }),
+    ...(threads !== undefined && { threads }),
+    ...(kvBytesMax !== undefined && { kvBytesMax }),
+    ...(activationBytesMax !== undefined && { activationBytesMax }),
+  };
 }
 
 export function generateSampling(

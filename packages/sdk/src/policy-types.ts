@@ -10,8 +10,11 @@ export type Completion = Readonly<NativeCompletion>;
 /** Logprob and entropy of every token of a sequence but the first. */
 export type Score = { readonly logprobs: Float32Array; readonly entropies: Float32Array };
 
-/** Bytes by class, and their sum. */
-export type Memory = Readonly<NativeMemory> & { readonly total: number };
+/** Bytes by class, and their sum; how the activations are kept below `activationsMax`, which is null before the first step. */
+export type Memory = Readonly<Omit<NativeMemory, "activationsMax">> & {
+  readonly activationsMax: number | null;
+  readonly total: number;
+};
 
 /** A policy as a checkpoint left it. */
 export type ResumedPolicy<P> = Readonly<Omit<NativeResumed, "recipeState">> & {

@@ -274,7 +274,9 @@ export class Policy implements TrainablePolicy {
   /** Bytes held now, by class. */
   async memory(): Promise<Memory> {
     const memory = await fromNative(() => this.#native.memory());
-    return { ...memory, total: Object.values(memory).reduce((sum: number, bytes: number) => sum + bytes, 0) };
+    const { weights, gradients, optimizer, activations, kvPages, activationsMax } = memory;
+    const total = weights + gradients + optimizer + activations + kvPages;
+    return { ...memory, activationsMax: activationsMax ?? null, total };
   }
 
   /** Test hook: breaks something on purpose, so that a test can see the alarm ring. */
