@@ -24,8 +24,8 @@ const RECORD: (usize, usize) = (576, 16 * 32);
 fn main() -> gradus_ops::Result<()> {
     let backend = CpuBackend::new(None)?;
     let threads = backend.threads();
-    let (peak, stream) = (peak_gops() * threads as f64, stream_gigabytes(threads));
-    println!("level {}, {threads} threads, 8-bit peak {peak:.0} Gop/s, read {stream:.1} GB/s", backend.level());
+    let (peak, memory) = (peak_gops() * threads as f64, touched_memory());
+    println!("level {}, {threads} threads, 8-bit peak {peak:.0} Gop/s", backend.level());
     for m in ROWS {
         let mut whole = 0.0;
         for (n, k) in MATRICES {
@@ -41,20 +41,22 @@ fn main() -> gradus_ops::Result<()> {
             let mut x = backend.alloc(DType::F32, m * k)?;
             backend.write(&mut x, 0, &uniform(2, m * k))?;
             let mut y = backend.alloc(DType::F32, m * n)?;
-            let mut times = Vec::new();
+            let (mut times, mut streams) = (Vec::new(), Vec::new());
             for _ in 0..=CALLS {
+                // Beside each call, because a shared machine's bandwidth changes from second to second.
+                streams.push(stream_gigabytes(&memory, threads));
                 let start = Instant::now();
                 for weight in &weights {
                     backend.matmul(&x, m, weight, None, &mut y)?;
                 }
                 times.push(start.elapsed().as_secs_f64() / copies as f64);
             }
-            let seconds = median(&mut times[1..]);
+            let (seconds, stream) = (median(&mut times[1..]), median(&mut streams));
             whole += seconds * if n == MATRICES[4].0 { 1.0 } else { LAYERS as f64 };
             let rate = 2e-9 * (m * n * k) as f64 / seconds;
             let read = 1e-9 * (n * k / RECORD.1 * RECORD.0) as f64 / seconds;
             println!(
-                "m {m:>3}, {n:>6} x {k:>4}: {:>8.3} ms, {rate:>4.0} Gop/s ({:>2.0}%), {read:>4.1} GB/s ({:>2.0}%)",
+                "m {m:>3}, {n:>6} x {k:>4}: {:>8.3} ms, {rate:>4.0} Gop/s ({:>2.0}%), {read:>4.1} of {stream:.1} GB/s ({:>2.0}%)",
                 seconds * 1e3,
                 100.0 * rate / peak,
                 100.0 * read / stream
@@ -70,19 +72,15 @@ fn median(times: &mut [f64]) -> f64 {
     times[times.len() / 2]
 }
 
-/// GB/s at which all threads together read memory, the best of a few tries.
-fn stream_gigabytes(threads: usize) -> f64 {
-    let memory = touched_memory();
-    let pass = || {
-        let start = Instant::now();
-        std::thread::scope(|scope| {
-            for part in memory.chunks(memory.len() / threads) {
-                scope.spawn(|| std::hint::black_box(sum(part)));
-            }
-        });
-        1e-9 * STREAM_BYTES as f64 / start.elapsed().as_secs_f64()
-    };
-    (0..CALLS).map(|_| pass()).fold(0.0, f64::max)
+/// GB/s at which all threads together read memory.
+fn stream_gigabytes(memory: &[u64], threads: usize) -> f64 {
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for part in memory.chunks(memory.len() / threads) {
+            scope.spawn(|| std::hint::black_box(sum(part)));
+        }
+    });
+    1e-9 * size_of_val(memory) as f64 / start.elapsed().as_secs_f64()
 }
 
 /// Memory on huge pages where there are any, as the backend's own is.
