@@ -5,9 +5,9 @@
 
 use super::draw::RowPass;
 use crate::buffer::Buffer;
-use crate::lanes::{larger, load};
-use crate::level::{Level, dispatch};
+use crate::level::Level;
 use crate::math::{exp, log};
+use crate::vector::{Vector, dispatch_vector, maximum};
 use gradus_ops::{Error, LANES, Result, SAMPLE_TILE, SampleRows};
 use std::cmp::Ordering;
 
@@ -15,6 +15,8 @@ use std::cmp::Ordering;
 const MASS_UNITS: f32 = (1u64 << 40) as f32;
 /// z − largest of ids whose mass is surely 0: below ln 2⁻⁴⁰ = −27.7.
 const NO_MASS: f32 = -28.0;
+/// Ids whose largest z stands for them when the bound of top-k is sought.
+const GROUP: usize = 64;
 /// More than the errors of a logarithm and of an exponential together.
 const SLACK: f32 = 0.01;
 
@@ -101,7 +103,7 @@ impl TruncationScratch {
     /// Room for a whole vocabulary, so that a row of many candidates allocates nothing later.
     fn reserve(&mut self, vocab: usize) {
         self.maxima.clear();
-        self.maxima.reserve(vocab.div_ceil(SAMPLE_TILE) * LANES);
+        self.maxima.reserve(vocab.div_ceil(GROUP));
         for list in [&mut self.candidates, &mut self.selected] {
             list.clear();
             list.reserve(vocab);
@@ -120,43 +122,14 @@ pub(super) fn draw_truncated(
     scratch: &mut TruncationScratch,
 ) -> u32 {
     scratch.reserve(logits.len());
-    let TruncationScratch { maxima, candidates, selected } = scratch;
-    let has_top_k = limits.top_k != usize::MAX;
+    let row = Row { level, logits, inv_t, pass };
     let min_mass = ((limits.min_p * MASS_UNITS).ceil() as u64).max(1);
-    // After top-k, whose masses are the total of top-p, only its own bound holds.
-    let least = if limits.min_p > 0.0 && !has_top_k { (log(limits.min_p) - SLACK).max(NO_MASS) } else { NO_MASS };
-    let bound = if has_top_k {
-        group_maxima(level, logits, inv_t, maxima);
-        kth_largest(maxima, limits.top_k) - pass.largest
-    } else if limits.top_p < 1.0 {
-        // Ids below this share have together less than half of what top-p may leave out.
-        log((1.0 - limits.top_p) * pass.total / (2.0 * logits.len() as f32)) - SLACK
-    } else {
-        least
-    };
-    gather(level, logits, inv_t, pass.largest, bound.max(least), candidates);
-    selected.extend_from_slice(candidates);
-    if has_top_k && selected.len() > limits.top_k {
-        selected.select_nth_unstable_by(limits.top_k - 1, Candidate::order);
-        selected.truncate(limits.top_k);
-    }
-    let mut last = has_top_k.then(|| selected.iter().copied().max_by(Candidate::order)).flatten();
-    if limits.top_p < 1.0 {
-        let kept: u64 = selected.iter().map(|candidate| candidate.mass).sum();
-        let total = if has_top_k { kept as f64 } else { f64::from(pass.total) * f64::from(MASS_UNITS) };
-        let goal = (f64::from(limits.top_p) * total).ceil() as u64;
-        if kept < goal && !has_top_k && bound > least {
-            // Only rounding can leave the masses below the goal, where top-p is nearly 1: then nothing with a mass is left out.
-            candidates.clear();
-            gather(level, logits, inv_t, pass.largest, least, candidates);
-            selected.clear();
-            selected.extend_from_slice(candidates);
-        }
-        last = last_to_reach(selected, goal).or(last);
-    }
+    let last =
+        if limits.top_k == usize::MAX { row.cut_by_share(limits, scratch) } else { row.cut_by_count(limits, scratch) };
     let is_kept = |candidate: &&Candidate| {
         candidate.mass >= min_mass && last.is_none_or(|last| candidate.order(&last) != Ordering::Greater)
     };
+    let candidates = &scratch.candidates;
     let kept: u64 = candidates.iter().filter(is_kept).map(|candidate| candidate.mass).sum();
     let goal = u128::from(word) * u128::from(kept);
     let mut running = 0;
@@ -165,6 +138,63 @@ pub(super) fn draw_truncated(
         u128::from(running) << 24 > goal
     });
     drawn.expect("the word is below 2^24, so the running mass passes its share of the whole").id
+}
+
+/// A row in whose scratch the candidates are gathered; each cut gives the last id that it keeps, none where it keeps all candidates.
+struct Row<'a> {
+    level: Level,
+    logits: &'a [f32],
+    inv_t: f32,
+    pass: &'a RowPass,
+}
+
+impl Row<'_> {
+    /// Top-k, and top-p of what it keeps.
+    fn cut_by_count(&self, limits: Limits, scratch: &mut TruncationScratch) -> Option<Candidate> {
+        let TruncationScratch { maxima, candidates, selected } = scratch;
+        group_maxima(self.level, self.logits, self.inv_t, maxima);
+        let bound = kth_largest(maxima, limits.top_k) - self.pass.largest;
+        gather(self.level, self.logits, self.inv_t, self.pass.largest, bound.max(NO_MASS), candidates);
+        selected.extend_from_slice(candidates);
+        let mut last = None;
+        if selected.len() > limits.top_k {
+            last = Some(*selected.select_nth_unstable_by(limits.top_k - 1, Candidate::order).1);
+            selected.truncate(limits.top_k);
+        }
+        if limits.top_p < 1.0 {
+            let goal = (f64::from(limits.top_p) * mass_of(selected) as f64).ceil() as u64;
+            last = last_to_reach(selected, goal).or(last);
+        }
+        last
+    }
+
+    /// Top-p of the whole row, or where that is 1 nothing but the bound of min-p.
+    fn cut_by_share(&self, limits: Limits, scratch: &mut TruncationScratch) -> Option<Candidate> {
+        let TruncationScratch { candidates, selected, .. } = scratch;
+        let Limits { top_p, min_p, .. } = limits;
+        let least = if min_p > 0.0 { (log(min_p) - SLACK).max(NO_MASS) } else { NO_MASS };
+        // The likeliest ids reach most goals: shares below 1/64 of what is left out seldom count. Where they do, more are gathered.
+        let mut bound = if top_p < 1.0 { (log((1.0 - top_p) / 64.0)).max(least) } else { least };
+        let total = f64::from(self.pass.total) * f64::from(MASS_UNITS);
+        let goal = (f64::from(top_p) * total).ceil() as u64;
+        loop {
+            gather(self.level, self.logits, self.inv_t, self.pass.largest, bound, candidates);
+            if bound <= least || mass_of(candidates) >= goal {
+                break;
+            }
+            candidates.clear();
+            bound = (2.0 * bound).max(least);
+        }
+        if top_p >= 1.0 {
+            return None;
+        }
+        selected.extend_from_slice(candidates);
+        last_to_reach(selected, goal)
+    }
+}
+
+fn mass_of(candidates: &[Candidate]) -> u64 {
+    candidates.iter().map(|candidate| candidate.mass).sum()
 }
 
 /// The `k`-th largest of numbers that are each an element of their own group: no fewer than k elements are at least as large.
@@ -177,7 +207,6 @@ fn kth_largest(maxima: &mut [f32], k: usize) -> f32 {
 
 /// The last candidate, in the contract's order, of the fewest whose masses reach `goal`; none if all together do not.
 fn last_to_reach(mut part: &mut [Candidate], goal: u64) -> Option<Candidate> {
-    let mass_of = |part: &[Candidate]| part.iter().map(|candidate| candidate.mass).sum::<u64>();
     if mass_of(part) < goal {
         return None;
     }
@@ -197,48 +226,37 @@ fn last_to_reach(mut part: &mut [Candidate], goal: u64) -> Option<Candidate> {
     part.first().copied()
 }
 
-dispatch! {
+dispatch_vector! {
     fn group_maxima(logits: &[f32], inv_t: f32, maxima: &mut Vec<f32>) = group_maxima_body;
     fn gather(logits: &[f32], inv_t: f32, largest: f32, bound: f32, candidates: &mut Vec<Candidate>) = gather_body;
 }
 
-/// The largest z of each lane in each tile.
+/// The largest z of each group of ids. The highest logit has the largest z: rounding is monotone.
 #[inline(always)]
-fn group_maxima_body(logits: &[f32], inv_t: f32, maxima: &mut Vec<f32>) {
-    for tile in logits.chunks(SAMPLE_TILE) {
-        let mut lanes = [f32::NEG_INFINITY; LANES];
-        let whole = tile.chunks_exact(LANES);
-        let rest = load(whole.remainder(), f32::NEG_INFINITY);
-        for logits in whole {
-            for i in 0..LANES {
-                lanes[i] = larger(lanes[i], logits[i] * inv_t);
-            }
-        }
-        for i in 0..LANES {
-            lanes[i] = larger(lanes[i], rest[i] * inv_t);
-        }
-        maxima.extend_from_slice(&lanes);
-    }
+fn group_maxima_body<V: Vector>(logits: &[f32], inv_t: f32, maxima: &mut Vec<f32>) {
+    maxima.extend(logits.chunks(GROUP).map(|logits| maximum::<V>(logits) * inv_t));
 }
 
 /// Appends the ids with z − largest ≥ bound in their order.
 #[inline(always)]
-fn gather_body(logits: &[f32], inv_t: f32, largest: f32, bound: f32, candidates: &mut Vec<Candidate>) {
-    for (group, logits) in logits.chunks(LANES).enumerate() {
-        let lanes = load(logits, f32::NEG_INFINITY);
-        let mut any = false;
-        for i in 0..LANES {
-            any |= lanes[i] * inv_t - largest >= bound;
-        }
-        if !any {
+fn gather_body<V: Vector>(logits: &[f32], inv_t: f32, largest: f32, bound: f32, candidates: &mut Vec<Candidate>) {
+    // Most tiles have no candidate.
+    for (tile, logits) in logits.chunks(SAMPLE_TILE).enumerate() {
+        if maximum::<V>(logits) * inv_t - largest < bound {
             continue;
         }
-        for (place, logit) in logits.iter().enumerate() {
-            let shifted = logit * inv_t - largest;
-            if shifted >= bound {
-                // Adding 0 makes one number of the two zeros, as the order wants it.
-                let (z, id) = (logit * inv_t + 0.0, (group * LANES + place) as u32);
-                candidates.push(Candidate { z, id, mass: (exp(shifted) * MASS_UNITS) as u64 });
+        for (group, logits) in logits.chunks(LANES).enumerate() {
+            if maximum::<V>(logits) * inv_t - largest < bound {
+                continue;
+            }
+            let first = tile * SAMPLE_TILE + group * LANES;
+            for (place, logit) in logits.iter().enumerate() {
+                let shifted = logit * inv_t - largest;
+                if shifted >= bound {
+                    // Adding 0 makes one number of the two zeros, as the order wants it.
+                    let (z, id) = (logit * inv_t + 0.0, (first + place) as u32);
+                    candidates.push(Candidate { z, id, mass: (exp(shifted) * MASS_UNITS) as u64 });
+                }
             }
         }
     }
