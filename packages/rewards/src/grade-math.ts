@@ -4,7 +4,7 @@
 import type { AnswerQuestion } from "./math/answer-question.ts";
 import { type Decision, decide } from "./math/decide.ts";
 import { type AceReasonOptions, aceReasonEqual, aceReasonQuestion } from "./math/mode-acereason.ts";
-import { type MathVerifyOptions, mathVerifyQuestion } from "./math/mode-mathverify.ts";
+import { type MathVerifyOptions, mathVerifyEqual, mathVerifyQuestion } from "./math/mode-mathverify.ts";
 import { strictEqual, strictQuestion } from "./math/mode-strict.ts";
 import { type SymbolicPool, symbolicPool } from "./math/symbolic-pool.ts";
 import { fault, type Verdict } from "./verdict.ts";
@@ -63,13 +63,22 @@ export function mathGrader(options: { readonly pool?: SymbolicPool; readonly wor
   return { grade, gradeAll, close: pool.close };
 }
 
-// Resolves at once while the slice lasts, else after the event loop's turn.
+// Resolves at once while the slice lasts, else after the event loop's turn, in which timers and input have theirs.
 function turns(): () => Promise<void> {
   let sliceEnd = 0;
+  let next: Promise<void> | undefined;
+  const wait = () =>
+    new Promise<void>((resolve) => {
+      setTimeout(() => {
+        sliceEnd = performance.now() + sliceMilliseconds;
+        next = undefined;
+        resolve();
+      }, 0);
+    });
   return async () => {
     while (performance.now() >= sliceEnd) {
-      await new Promise<void>((resolve) => setImmediate(resolve));
-      if (performance.now() >= sliceEnd) sliceEnd = performance.now() + sliceMilliseconds;
+      next ??= wait();
+      await next;
     }
   };
 }
@@ -81,7 +90,9 @@ function questionOf(row: MathRow, { mode = "strict", mathVerify, aceReason }: Ma
         ? strictQuestion(row.golds, row.response, row.promptText ?? "")
         : strictEqual(row.golds, row.answer);
     case "mathverify":
-      return mathVerifyQuestion(row.golds, "response" in row ? row.response : row.answer, mathVerify);
+      return "response" in row
+        ? mathVerifyQuestion(row.golds, row.response, mathVerify)
+        : mathVerifyEqual(row.golds, row.answer, mathVerify);
     case "acereason":
       return "response" in row
         ? aceReasonQuestion(row.golds, row.response, aceReason)

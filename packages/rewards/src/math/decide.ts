@@ -103,6 +103,9 @@ function attempt(comparison: Comparison, known: Map<string, ScalarAnswer>): Atte
 
 // Simplification is unbounded work, so only small expressions without large powers are simplified.
 const simplifyPartsMax = 40;
+/** Parts that the engine evaluates for one question, at all points together: some 100 ms, so that no load makes it late. */
+const evaluatedPartsMax = 1500;
+const pointsMin = 2;
 const digitsMax = 4000;
 
 function questionOf(a: Expression, b: Expression, answer: ScalarAnswer): SymbolicQuestion | undefined {
@@ -113,11 +116,16 @@ function questionOf(a: Expression, b: Expression, answer: ScalarAnswer): Symboli
     if (left === undefined || right === undefined || !isSmall) return undefined;
     return { values: [], simplify: [left, right], complexAllowed: true };
   }
-  const values = probePoints(variablesOf(b, variablesOf(a))).flatMap((point): [MathJson, MathJson][] => {
+  const points = probePoints(variablesOf(b, variablesOf(a)));
+  const affordable = Math.floor(evaluatedPartsMax / (countParts(a) + countParts(b)));
+  if (affordable < Math.min(pointsMin, points.length))
+    throw new BudgetSpent("the expressions are too large to evaluate");
+  const values = points.flatMap((point): [MathJson, MathJson][] => {
     const [left, right] = [toMathJson(a, point), toMathJson(b, point)];
     return left !== undefined && right !== undefined ? [[left, right]] : [];
   });
-  return values.length === 0 ? undefined : { values, complexAllowed: mayBeComplex(a, b) };
+  if (values.length === 0) return undefined;
+  return { values: values.slice(0, affordable), complexAllowed: mayBeComplex(a, b) };
 }
 
 function isLong(a: Expression): boolean {

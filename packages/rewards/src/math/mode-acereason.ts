@@ -4,8 +4,10 @@
 // mode parses it.
 import { fault } from "../verdict.ts";
 import { type AnswerQuestion, noAnswer, settled } from "./answer-question.ts";
+import { isReal } from "./complex.ts";
 import type { Comparison } from "./decide.ts";
-import { call, type Expression } from "./expression.ts";
+import { call, type Expression, variablesOf } from "./expression.ts";
+import { valueAt } from "./floating.ts";
 import { parseAnswer } from "./parse-list.ts";
 
 export type AceReasonOptions = {
@@ -90,9 +92,9 @@ export function cleanAceReason(answer: string): string {
     .replace(/\\text\{.*?\}/g, "")
     .replace(/\s\^\{-\d+\}/g, "")
     .replace(/\\n|\s/g, "")
-    .replace(/([+-]?\d*\.?\d+)\\times10\^\{([+-]?\d+)\}/g, "$1e$2")
-    .replace(/([+-]?\d*\.?\d+)\\times10\^([+-]?\d+)/g, "$1e$2")
-    .replace(/(\d+)\^\{(\d+)\}/g, "$1^$2")
+    .replace(/(?<=\d)\\times10\^\{([+-]?\d+)\}/g, "e$1")
+    .replace(/(?<=\d)\\times10\^([+-]?\d+)/g, "e$1")
+    .replace(/(?<=\d)\^\{(\d+)\}/g, "^$1")
     .replace(/10\^\{(-?\d+)\}/g, "1e$1")
     .replaceAll(",", "")
     .toLowerCase()
@@ -140,11 +142,25 @@ function symbolicEqual(given: string, gold: string, equal: Equal): boolean {
     return a.rows.length === b.rows.length && a.rows.every((row, index) => allEqual(row, b.rows[index] ?? [], equal));
   }
   if (a.kind === "sequence" && b.kind === "sequence") return allEqual(a.items, b.items, equal);
-  return equal(bareValue(a), bareValue(b));
+  return equalValues(bareValue(a), bareValue(b), equal);
+}
+
+// Equal as expressions, or numbers within the tolerance.
+function equalValues(a: Expression, b: Expression, equal: Equal): boolean {
+  const [x, y] = [doubleOf(a), doubleOf(b)];
+  return x !== undefined && y !== undefined ? isClose(x, y) : equal(a, b);
+}
+
+function doubleOf(expression: Expression): number | undefined {
+  if (variablesOf(expression).size > 0) return undefined;
+  const value = valueAt(expression, new Map(), false, { left: 10_000 });
+  return value && isReal(value) ? value.re : undefined;
 }
 
 function allEqual(a: readonly Expression[], b: readonly Expression[], equal: Equal): boolean {
-  return a.length === b.length && a.every((item, index) => equal(bareValue(item), bareValue(b[index] ?? item)));
+  return (
+    a.length === b.length && a.every((item, index) => equalValues(bareValue(item), bareValue(b[index] ?? item), equal))
+  );
 }
 
 function bareValue(expression: Expression): Expression {

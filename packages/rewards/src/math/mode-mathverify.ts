@@ -11,6 +11,21 @@ export type MathVerifyOptions = Partial<MathVerifyRules> & { readonly matchTypes
 /** What was found in a text: its readings, and the text of the first place for comparison as written. */
 type Extracted = { readonly readings: readonly Expression[]; readonly plain: string };
 
+/**
+ * Whether a bare answer counts as one of the gold answers. Where the types of matches are said, the answer is a text in
+ * which they are looked for; else bare LaTeX is taken as it stands.
+ */
+export function mathVerifyEqual(
+  golds: readonly string[],
+  answer: string,
+  options: MathVerifyOptions = {},
+): AnswerQuestion {
+  const isBare = options.matchTypes === undefined && !hasDelimiters(answer) && answer.trim() !== "";
+  const readings = isBare ? parseAnswer(answer).readings : [];
+  const isMathematics = readings.some(({ kind }) => kind !== "text");
+  return mathVerifyQuestion(golds, isMathematics ? `$${answer.replace(/\n/g, " ")}$` : answer, options);
+}
+
 /** Whether what is found in the response counts as what is found in one of the gold texts. */
 export function mathVerifyQuestion(
   golds: readonly string[],
@@ -34,8 +49,11 @@ export function mathVerifyQuestion(
 
 // A gold answer is often bare LaTeX; it is then given the delimiters that extraction looks for.
 function delimited(gold: string, types: readonly MatchType[]): string {
-  const hasDelimiters = /\$|\\boxed|\\\(|\\\[/.test(gold);
-  return hasDelimiters || !types.includes("latex") ? gold : `$${gold.replace(/\n/g, " ")}$`;
+  return hasDelimiters(gold) || !types.includes("latex") ? gold : `$${gold.replace(/\n/g, " ")}$`;
+}
+
+function hasDelimiters(text: string): boolean {
+  return /\$|\\boxed|\\\(|\\\[/.test(text);
 }
 
 /** The first place, by priority and from the end, that can be read; else the text of the first place. */

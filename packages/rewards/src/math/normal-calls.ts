@@ -15,7 +15,7 @@ import {
   times,
   whole,
 } from "./normal-form.ts";
-import { spend } from "./operation-budget.ts";
+import { BudgetSpent, spend } from "./operation-budget.ts";
 import {
   atom,
   constant,
@@ -69,7 +69,7 @@ function divisors(name: "gcd" | "lcm", args: readonly Expression[], context: Nor
   let result: bigint | undefined;
   for (const part of args) {
     const value = constantValue(normalForm(part, context));
-    if (!value || value.denominator !== 1n) return undefined;
+    if (value?.denominator !== 1n) return undefined;
     const next = value.numerator < 0n ? -value.numerator : value.numerator;
     if (result === undefined) result = next;
     else {
@@ -128,7 +128,7 @@ const factorialMax = 3000n;
 
 function factorial({ numerator, denominator }: Rational, context: NormalContext): bigint {
   if (denominator !== 1n || numerator < 0n) throw new NoNormalForm("a factorial of no whole number");
-  if (numerator > factorialMax) throw new NoNormalForm("a large factorial");
+  if (numerator > factorialMax) throw new BudgetSpent("a large factorial");
   let product = 1n;
   for (let factor = 2n; factor <= numerator; factor++) product *= factor;
   spend(context.budget, Number(numerator));
@@ -140,7 +140,7 @@ function binomial(above: Quotient, below: Quotient, context: NormalContext): Quo
   const k = constantValue(below);
   if (!n || !k || n.denominator !== 1n || k.denominator !== 1n || n.numerator < 0n) return undefined;
   if (k.numerator < 0n || k.numerator > n.numerator) return whole(constant(rational(0n)));
-  if (n.numerator > 1000n) throw new NoNormalForm("a large binomial coefficient");
+  if (n.numerator > 1000n) throw new BudgetSpent("a large binomial coefficient");
   let value = 1n;
   for (let index = 1n; index <= k.numerator; index++) value = (value * (n.numerator - k.numerator + index)) / index;
   spend(context.budget, Number(k.numerator));

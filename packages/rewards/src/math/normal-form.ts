@@ -3,7 +3,7 @@
 import type { Rational } from "../rational.ts";
 import { type Expression, keyOf } from "./expression.ts";
 import { openCall } from "./normal-calls.ts";
-import type { OperationBudget } from "./operation-budget.ts";
+import { BudgetSpent, type OperationBudget } from "./operation-budget.ts";
 import {
   addPolynomials,
   addRational,
@@ -81,7 +81,7 @@ function scaleQuotient(a: Quotient, factor: Polynomial, context: NormalContext):
 }
 
 export function add(a: Quotient, b: Quotient, context: NormalContext): Quotient {
-  if (polynomialKey(a.under) === polynomialKey(b.under)) {
+  if (a.under === b.under || polynomialKey(a.under) === polynomialKey(b.under)) {
     return simplest(addPolynomials(a.over, b.over, context.budget), a.under, context);
   }
   const left = multiply(a.over, b.under, context);
@@ -115,7 +115,8 @@ function simplest(over: Polynomial, under: Polynomial, context: NormalContext): 
 
 /** The product with the rules of the atoms applied: i² = -1, whole powers of primes and roots worked out. */
 export function multiply(a: Polynomial, b: Polynomial, context: NormalContext): Polynomial {
-  return reduce(multiplyRaw(a, b, context.budget), context);
+  if (a === one) return b;
+  return b === one ? a : reduce(multiplyRaw(a, b, context.budget), context);
 }
 
 function reduce(product: Polynomial, context: NormalContext): Polynomial {
@@ -178,7 +179,7 @@ function reduceTerm(term: Term, open: number, context: NormalContext): Polynomia
 
 /** A polynomial to a whole power that is not negative. */
 export function power(base: Polynomial, exponent: bigint, context: NormalContext): Polynomial {
-  if (exponent > 4096n) throw new NoNormalForm("a large power");
+  if (exponent > 4096n) throw new BudgetSpent("a large power");
   let result = one;
   for (let left = exponent, square = base; left > 0n; left >>= 1n) {
     if (left & 1n) result = multiply(result, square, context);

@@ -143,14 +143,22 @@ function prime(base: Expression): Expression {
 
 // LaTeX's exponent is one token; plain text's is a whole number (`2^10`) or a signed factor (`x^-1`).
 function parseExponent(scanner: Scanner): Expression {
+  return nested(scanner, () => parseExponentInside(scanner));
+}
+
+function parseExponentInside(scanner: Scanner): Expression {
   if (match(scanner, /\{\s*\}/y)) {
     takeGroupText(scanner);
     return number(1n);
   }
   const digits = take(scanner, /[+-]?\d+/y);
-  if (digits) return number(BigInt(digits[0]));
+  if (digits) return tower(scanner, number(BigInt(digits[0])));
   if (take(scanner, /-/y)) return call("negate", parseExponent(scanner));
-  const base = parseAtom(scanner);
+  return tower(scanner, parseAtom(scanner));
+}
+
+// a^b^c is a^(b^c).
+function tower(scanner: Scanner, base: Expression): Expression {
   return take(scanner, /\^/y) ? call("power", base, parseExponent(scanner)) : base;
 }
 

@@ -85,7 +85,7 @@ export function multiplyRaw(a: Polynomial, b: Polynomial, budget: OperationBudge
     for (const right of b.values()) {
       const powers = joinPowers(left.powers, right.powers);
       const coefficient = multiplyRational(left.coefficient, right.coefficient);
-      spend(budget, bits(coefficient.numerator) >> 10);
+      spend(budget, (powers.length >> 2) + (bits(coefficient.numerator) >> 10));
       addTerm(product, powersKey(powers), { coefficient, powers });
     }
   }

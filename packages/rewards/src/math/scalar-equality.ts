@@ -1,7 +1,7 @@
 // Whether two scalars are equal, by a ladder from cheap to dear: written alike, rational, normal form, doubles. What is
 // left open after that is a question for the symbolic engine.
-import { type Expression, keyOf, somePart } from "./expression.ts";
-import { probe } from "./floating.ts";
+import { type Expression, keyOf, somePart, variablesOf } from "./expression.ts";
+import { probe, valueAt } from "./floating.ts";
 import { NoNormalForm, normalContext, normalForm, proportion, rationalValue, sameNormalForm } from "./normal-form.ts";
 import { BudgetSpent, type OperationBudget } from "./operation-budget.ts";
 
@@ -19,9 +19,28 @@ export function compareScalars(a: Expression, b: Expression): ScalarAnswer {
   if (exact !== undefined && exact !== "too large") return exact;
   const probed = probe(a, b, { left: scalarOperationsMax });
   if (probed !== undefined) return probed;
-  if (exact === "too large" || isHuge(a) !== isHuge(b)) throw new BudgetSpent("the numbers are too large to work out");
-  return "open";
+  if (isBeyondDoubles(a) !== isBeyondDoubles(b) && (hasValue(a) || hasValue(b))) return "different";
+  if (exact === "too large" || isLarge(a) || isLarge(b)) throw new BudgetSpent("the numbers are too large to work out");
+  return variablesOf(b, variablesOf(a)).size > 0 ? "open" : "different";
 }
+
+// An exact number that no double can hold, such as one of 400 digits.
+function isBeyondDoubles(a: Expression): boolean {
+  const value = rationalOf(a);
+  return value !== undefined && !hasValue(a);
+}
+
+function hasValue(a: Expression): boolean {
+  return variablesOf(a).size === 0 && valueAt(a, new Map(), true, { left: scalarOperationsMax }) !== undefined;
+}
+
+// A number without a value in doubles, for having a power, root, factorial or exponential in it.
+function isLarge(a: Expression): boolean {
+  if (variablesOf(a).size > 0 || hasValue(a)) return false;
+  return somePart(a, (part) => part.kind === "call" && growing.has(part.name));
+}
+
+const growing = new Set(["power", "factorial", "exp", "binomial", "sinh", "cosh"]);
 
 function compareExactly(a: Expression, b: Expression): ScalarAnswer | "too large" | undefined {
   const budget: OperationBudget = { left: scalarOperationsMax };
@@ -34,13 +53,6 @@ function compareExactly(a: Expression, b: Expression): ScalarAnswer | "too large
     if (error instanceof NoNormalForm) return undefined;
     throw error;
   }
-}
-
-// A power or factorial of plain numbers that doubles cannot hold.
-function isHuge(a: Expression): boolean {
-  const isLargeCall = (part: Expression) =>
-    part.kind === "call" && (part.name === "power" || part.name === "factorial");
-  return somePart(a, isLargeCall) && rationalOf(a) === undefined && !somePart(a, (part) => part.kind === "text");
 }
 
 function isScalar(a: Expression): boolean {

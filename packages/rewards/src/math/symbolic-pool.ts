@@ -1,6 +1,7 @@
 // A pool of worker processes for symbolic questions. A worker that takes too long or dies is replaced and its question
 // asked once more of a fresh one; then it is a fault. A stuck question holds up its own worker only.
 import { type ChildProcess, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import type { AskSymbolic, SymbolicAnswer, SymbolicQuestion } from "./decide.ts";
@@ -24,21 +25,34 @@ type Worker = {
   ready: boolean;
   job?: Job | undefined;
   clock?: ReturnType<typeof setTimeout> | undefined;
+  /** The worker's processor time, in milliseconds, when its question came. */
+  workedBefore?: number | undefined;
+  slow?: ReturnType<typeof setTimeout> | undefined;
 };
 
-/** One try's limit by the clock; it catches only what the guards before it missed. */
+/**
+ * One try's limit by the worker's own clock, its processor time, which load does not stretch; it catches only what the
+ * guards before it missed. Where that clock cannot be read, time itself counts.
+ */
 const tryMilliseconds = 1000;
+/** The limit by time itself, for a worker that waits instead of working. */
+const tryMillisecondsMax = 10_000;
 /** A worker that is not ready by then is killed. */
 const startMilliseconds = 20_000;
+/** After so long a question's worker is taken to be stuck, and its replacement starts before the clock ends it. */
+const slowMilliseconds = 100;
 /** When all workers were busy for so long, one more is started, so that stuck questions delay no other. */
 const crowdedMilliseconds = 50;
 const attemptsMax = 2;
 /** Workers that may be stuck at once while others still answer. */
 const spareWorkers = 4;
 
-/** A pool that starts its workers when they are first needed, at most one a core and a few spare ones. */
+/**
+ * A pool that starts its workers when they are first needed: one a core, and one more, so that a stuck question leaves
+ * a worker for every core; further ones while questions wait.
+ */
 export function symbolicPool(options: { readonly workers?: number } = {}): SymbolicPool {
-  const usual = options.workers ?? availableParallelism();
+  const usual = options.workers ?? availableParallelism() + 1;
   const workers = new Set<Worker>();
   const waiting: Job[] = [];
   let nextId = 0;
@@ -66,13 +80,29 @@ export function symbolicPool(options: { readonly workers?: number } = {}): Symbo
     dispatch();
   }
 
+  function replace(): void {
+    const hasFree = [...workers].some(({ ready, job }) => !ready || !job);
+    if (!hasFree && !isClosed && workers.size < usual + spareWorkers) start();
+  }
+
   function give(worker: Worker, job: Job | undefined): void {
     if (!job) return;
     worker.job = job;
     job.attempts++;
-    worker.clock = setTimeout(() => worker.child.kill("SIGKILL"), tryMilliseconds);
+    worker.workedBefore = processorMilliseconds(worker.child.pid);
+    worker.clock = setTimeout(() => endLate(worker, tryMilliseconds), tryMilliseconds);
+    worker.slow = setTimeout(replace, slowMilliseconds);
     setReferenced(worker, true);
     worker.child.stdin?.write(`${JSON.stringify({ id: nextId++, ...job.question })}\n`);
+  }
+
+  // Kills a worker whose try is over; one that load kept from working gets the rest of its time.
+  function endLate(worker: Worker, elapsed: number): void {
+    const worked = processorMilliseconds(worker.child.pid);
+    const used = worked === undefined || worker.workedBefore === undefined ? elapsed : worked - worker.workedBefore;
+    const left = Math.ceil(Math.min(tryMilliseconds - used, tryMillisecondsMax - elapsed));
+    if (left <= 0) worker.child.kill("SIGKILL");
+    else worker.clock = setTimeout(() => endLate(worker, elapsed + left), left);
   }
 
   function start(): void {
@@ -90,6 +120,7 @@ export function symbolicPool(options: { readonly workers?: number } = {}): Symbo
 
   function answered(worker: Worker, line: string): void {
     clearTimeout(worker.clock);
+    clearTimeout(worker.slow);
     const parsed = answerSchema.safeParse(JSON.parse(line));
     if (!parsed.success) return void worker.child.kill("SIGKILL");
     const { job } = worker;
@@ -107,10 +138,12 @@ export function symbolicPool(options: { readonly workers?: number } = {}): Symbo
   function ended(worker: Worker): void {
     if (!workers.delete(worker)) return;
     clearTimeout(worker.clock);
+    clearTimeout(worker.slow);
     if (!worker.ready) failedStarts++;
     const { job } = worker;
     if (job && job.attempts < attemptsMax && !isClosed) waiting.unshift(job);
-    else job?.resolve({ fault: `the symbolic worker died or took over ${tryMilliseconds} ms, ${job.attempts} times` });
+    else
+      job?.resolve({ fault: `the symbolic worker died or worked over ${tryMilliseconds} ms, ${job.attempts} times` });
     if (failedStarts > attemptsMax) {
       for (const { resolve } of waiting.splice(0)) resolve({ fault: "the symbolic worker does not start" });
       failedStarts = 0;
@@ -144,6 +177,18 @@ function setReferenced({ child }: Worker, isReferenced: boolean): void {
       const set = isReferenced ? stream.ref : stream.unref;
       if (typeof set === "function") set.call(stream);
     }
+  }
+}
+
+// Linux counts it in ticks of 10 ms; the 14th and 15th fields, counted behind the name in brackets.
+function processorMilliseconds(pid: number | undefined): number | undefined {
+  if (pid === undefined) return undefined;
+  try {
+    const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1)?.split(" ") ?? [];
+    const ticks = Number(fields[11]) + Number(fields[12]);
+    return Number.isFinite(ticks) ? ticks * 10 : undefined;
+  } catch {
+    return undefined;
   }
 }
 

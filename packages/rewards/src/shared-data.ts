@@ -1,0 +1,29 @@
+// Public data beside the repository, for tests and measurements: graders' cases and gold answers, which the repository
+// itself must not contain. The folder is `GRADUS_SHARED`, else `shared` beside the repository.
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
+import { z } from "zod";
+
+const folder = process.env.GRADUS_SHARED ?? join(import.meta.dir, "..", "..", "..", "..", "shared");
+
+/** The rows of a file of JSON lines (gzipped where its name says so), or undefined, said aloud, where it is absent. */
+export function sharedRows<T>(path: string, schema: z.ZodType<T>): readonly T[] | undefined {
+  const file = join(folder, path);
+  if (!existsSync(file)) {
+    console.warn(`${path} is not in ${folder} (set GRADUS_SHARED): this test has nothing to check`);
+    return undefined;
+  }
+  const bytes = readFileSync(file);
+  const text = (path.endsWith(".gz") ? gunzipSync(bytes) : bytes).toString();
+  const lines = text.split("\n").filter((line) => line !== "");
+  return lines.map((line) => schema.parse(JSON.parse(line)));
+}
+
+const answerSchema = z.looseObject({ answer: z.coerce.string() });
+
+/** The gold answers of a public set, each once; undefined where the set is absent. One empty answer in MATH is left out. */
+export function sharedGolds(path: string): readonly string[] | undefined {
+  const rows = sharedRows(path, answerSchema);
+  return rows && [...new Set(rows.map(({ answer }) => answer))].filter((answer) => answer.trim() !== "");
+}
