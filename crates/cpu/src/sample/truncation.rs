@@ -234,7 +234,9 @@ dispatch_vector! {
 /// The largest z of each group of ids. The highest logit has the largest z: rounding is monotone.
 #[inline(always)]
 fn group_maxima_body<V: Vector>(logits: &[f32], inv_t: f32, maxima: &mut Vec<f32>) {
-    maxima.extend(logits.chunks(GROUP).map(|logits| maximum::<V>(logits) * inv_t));
+    for logits in logits.chunks(GROUP) {
+        maxima.push(maximum::<V>(logits) * inv_t);
+    }
 }
 
 /// Appends the ids with z − largest ≥ bound in their order.
