@@ -1,7 +1,7 @@
 // `bun run bench cpu [--only PATTERN] [--json] [--repeats N] [--record]`: the engine against its peers and the machine's limits,
 // by turns in one run. `bun run bench --setup-peers` installs the peers. The last line is one JSON object (rows.ts).
 import { readFileSync } from "node:fs";
-import { cpus } from "node:os";
+import { cpus, loadavg } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { runCommand } from "../scripts/run-command.ts";
@@ -83,6 +83,10 @@ const began = performance.now();
 const { machine, level, peaks: first } = await startMachine();
 const { threads } = machine;
 const show = (line: string) => (flags.json ? process.stderr.write(`${line}\n`) : console.log(line));
+const load = loadavg()[0] ?? 0;
+// Threads that wait for each other at every product, as OpenMP's do, suffer most from a neighbour.
+if (load > 0.5)
+  show(`note: something else is using this machine (load ${load.toFixed(1)}); ratios of this run mislead`);
 show(tableLine(headings));
 const rows: Row[] = [];
 const peaks = [first];
@@ -116,6 +120,7 @@ const told: Result = result.parse({
     int8_gops: overRun(({ int8Gops }) => int8Gops),
     read_gbps: overRun(({ readGbps }) => readGbps),
   },
+  load_at_start: load,
   command: `bun run bench ${process.argv.slice(2).join(" ")}`.trim(),
   seconds: (performance.now() - began) / 1000,
 });

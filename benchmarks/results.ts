@@ -57,7 +57,7 @@ function runText(name: string, run: Result): string {
     `## ${name}`,
     "",
     `${run.machine}, ${run.threads} threads, level ${run.level}, commit ${run.commit}, \`${run.command}\`, ${Math.round(run.seconds / 60)} minutes.`,
-    `Measured beside: ${peaks.join(", ")}. Targets met: ${met} of ${judged}.`,
+    `Measured beside: ${peaks.join(", ")}; load before the run ${run.load_at_start.toFixed(1)}. Targets met: ${met} of ${judged}.`,
     "",
     markdownLine([...headings, "peer's name and version; what was compared"]),
     markdownLine([...headings, ""].map(() => "---")),

@@ -31,6 +31,7 @@ export const result = z.strictObject({
   level: z.string().describe("instruction level of the CPU backend"),
   threads: z.int().min(1),
   peaks: z.record(z.string(), z.number().nullable()).describe("medians of the limits over the run, 1e9 a second"),
+  load_at_start: z.number().min(0).describe("mean number of running threads in the minute before"),
   command: z.string(),
   seconds: positive,
 });
