@@ -45,6 +45,7 @@ function readFlags() {
     const repeats = Number(values.repeats);
     if (!Number.isInteger(repeats) || repeats < 1)
       refuse(`--repeats ${values.repeats} is not a whole number of at least 1`);
+    if (values.record && repeats < 5) refuse("--record keeps medians of at least 5 repeats; leave --repeats out");
     const [suite = "cpu", ...others] = positionals;
     if (suite !== "cpu" || others.length > 0)
       refuse(`there is no suite ${positionals.join(" ")}; the one there is: cpu`);
@@ -53,6 +54,9 @@ function readFlags() {
     return refuse(`${error instanceof Error ? error.message : String(error)}\n${usage}`);
   }
 }
+
+/** A word of the command line as a shell takes it. */
+const quoted = (word: string) => (/^[\w.=-]+$/.test(word) ? word : `'${word}'`);
 
 /** Builds the program that measures the machine and starts it. */
 async function startMachine(): Promise<{ machine: Machine; level: string; peaks: Peaks }> {
@@ -121,7 +125,7 @@ const told: Result = result.parse({
     read_gbps: overRun(({ readGbps }) => readGbps),
   },
   load_at_start: load,
-  command: `bun run bench ${process.argv.slice(2).join(" ")}`.trim(),
+  command: ["bun run bench", ...process.argv.slice(2).map(quoted)].join(" "),
   seconds: (performance.now() - began) / 1000,
 });
 if (flags.record) show(`recorded ${recordRun(told, new Date())}`);

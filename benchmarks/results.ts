@@ -22,7 +22,10 @@ export function runName({ machine, commit }: Pick<Result, "machine" | "commit">,
 
 /** Keeps a run: `rows.jsonl` has a line for each row, `summary.json` the rest. Renews RESULTS.md. Gives the folder. */
 export function recordRun(run: Result, date: Date): string {
-  const folder = join(runsFolder, runName(run, date));
+  const name = runName(run, date);
+  // A second run of the day on the same commit stands beside the first one.
+  let folder = join(runsFolder, name);
+  for (let count = 2; existsSync(folder); count += 1) folder = join(runsFolder, `${name}-${count}`);
   mkdirSync(folder, { recursive: true });
   const { rows, ...summary } = run;
   writeWhole(join(folder, "rows.jsonl"), rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
