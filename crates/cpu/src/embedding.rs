@@ -3,34 +3,20 @@
 use crate::CpuBackend;
 use crate::activation::{Activation, is_bf16, load_rest, run_rows, store_rest};
 use crate::buffer::{Buffer, PANEL, Weight};
-use crate::memory_ops::add_range;
+use crate::memory_ops::add_body;
 use crate::packing::{read_row, set_row};
 use crate::pool::{DisjointMut, run_ranges};
 use crate::vector::{Vector, dispatch_vector};
 use gradus_ops::{Error, LANES, Result};
 use half::bf16;
-use std::cell::RefCell;
 use std::sync::PoisonError;
 
 const OP: &str = "embedding";
 const OP_BACKWARD: &str = "embedding_backward";
 /// Tokens of one task of the backward, each a walk through a panel.
 const GRAIN_TOKENS: usize = 16;
-
-thread_local! {
-    /// One row of a weight in order; grows to the widest one and stays.
-    static ROW: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Runs `body` with `cols` numbers of this thread, left over from earlier calls.
-fn with_row(cols: usize, body: impl FnOnce(&mut [f32])) {
-    ROW.with_borrow_mut(|row| {
-        if row.len() < cols {
-            row.resize(cols, 0.0);
-        }
-        body(&mut row[..cols]);
-    });
-}
+/// Columns that the backward adds at a time.
+const COLUMNS: usize = 256;
 
 /// See [`gradus_ops::Backend::embedding`].
 pub(crate) fn embedding(
@@ -43,14 +29,14 @@ pub(crate) fn embedding(
     let (cols, ids) = (weight.cols(), checked_ids(OP, ids, tokens, weight)?);
     if is_bf16(OP, "out", out)? {
         let out = DisjointMut::new(out.slice_mut::<bf16>(OP, "out", tokens * cols)?);
+        let mut scratch = backend.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        let rows = DisjointMut::new(scratch.take::<f32>(tokens * cols)?);
         run_rows(&backend.pool, tokens, cols, &|start, end| {
             for token in start..end {
-                // SAFETY: each token's row is taken once.
-                let out = unsafe { out.range(token * cols, cols) };
-                with_row(cols, |row| {
-                    weight.read_row(ids[token] as usize, row);
-                    round_row(backend.level, row, out);
-                });
+                // SAFETY: each token's rows are taken once.
+                let (row, out) = unsafe { (rows.range(token * cols, cols), out.range(token * cols, cols)) };
+                weight.read_row(ids[token] as usize, row);
+                round_row(backend.level, row, out);
             }
         });
     } else {
@@ -114,9 +100,7 @@ pub(crate) fn embedding_backward(
             while place < tokens && id_of(place) / PANEL == panel_index {
                 let id = id_of(place);
                 let count = order[place..].iter().take_while(|key| (**key >> 32) as usize == id).count();
-                let d_rows =
-                    order[place..place + count].iter().map(|key| &d_out[*key as u32 as usize * cols..][..cols]);
-                add_rows(backend, panel, id % PANEL, cols, d_rows);
+                add_rows(backend.level, panel, id % PANEL, cols, &order[place..place + count], d_out);
                 place += count;
             }
         }
@@ -124,26 +108,31 @@ pub(crate) fn embedding_backward(
     Ok(())
 }
 
-/// Row `lane` of a panel += each of `d_rows`, in order.
-fn add_rows<'a>(
-    backend: &CpuBackend,
-    panel: &mut [f32],
-    lane: usize,
-    cols: usize,
-    mut d_rows: impl ExactSizeIterator<Item = &'a [f32]>,
-) {
-    if d_rows.len() == 1 {
-        // One walk through the panel instead of two.
-        for (group, d_out) in panel.as_chunks_mut::<PANEL>().0.iter_mut().zip(d_rows.next().into_iter().flatten()) {
+dispatch_vector! {
+    fn add_rows(panel: &mut [f32], lane: usize, cols: usize, keys: &[u64], d_out: &[f32]) = add_rows_body;
+}
+
+/// Row `lane` of a panel += the rows of d_out[.., cols] whose tokens are in the low halves of `keys`, one after the other.
+#[inline(always)]
+fn add_rows_body<V: Vector>(panel: &mut [f32], lane: usize, cols: usize, keys: &[u64], d_out: &[f32]) {
+    if let [key] = keys {
+        let d_row = &d_out[*key as u32 as usize * cols..][..cols];
+        for (group, d_out) in panel.as_chunks_mut::<PANEL>().0.iter_mut().zip(d_row) {
             group[lane] += d_out;
         }
         return;
     }
-    with_row(cols, |row| {
+    // The row is gathered once for all its tokens.
+    let mut row = [0.0; COLUMNS];
+    for (piece, panel) in panel.chunks_mut(COLUMNS * PANEL).enumerate() {
+        let row = &mut row[..panel.len() / PANEL];
         read_row(panel, lane, row);
-        d_rows.for_each(|d_row| add_range(backend.level, row, d_row));
+        for key in keys {
+            let d_row = &d_out[*key as u32 as usize * cols..][..cols];
+            add_body::<V>(row, &d_row[piece * COLUMNS..][..row.len()]);
+        }
         set_row(panel, lane, row);
-    });
+    }
 }
 
 /// The ids, each of which is a row of `weight`.

@@ -1,6 +1,4 @@
-//! Row reductions in the contract's order: 16 virtual lanes, then one fold tree, the same on every instruction level.
-//!
-//! Plain arrays: compiled for AVX2 the loops over 16 become two vector instructions, and the order is the same by construction.
+//! The contract's virtual lanes as a plain array, and the fold tree over them; `vector` holds them in registers.
 
 use gradus_ops::LANES;
 
@@ -40,68 +38,4 @@ pub(crate) fn fold_max(mut lanes: Lanes) -> f32 {
         }
     }
     lanes[0]
-}
-
-/// Σ x·y: lane i takes elements i, i + 16, … by fused multiply-adds. Equal lengths.
-#[inline(always)]
-pub(crate) fn dot(x: &[f32], y: &[f32]) -> f32 {
-    let mut lanes = [0.0; LANES];
-    let (x_whole, y_whole) = (x.chunks_exact(LANES), y.chunks_exact(LANES));
-    let (x_rest, y_rest) = (load(x_whole.remainder(), 0.0), load(y_whole.remainder(), 0.0));
-    for (x, y) in x_whole.zip(y_whole) {
-        for i in 0..LANES {
-            lanes[i] = x[i].mul_add(y[i], lanes[i]);
-        }
-    }
-    for i in 0..LANES {
-        lanes[i] = x_rest[i].mul_add(y_rest[i], lanes[i]);
-    }
-    fold_sum(lanes)
-}
-
-/// The largest element (−inf of none).
-#[inline(always)]
-pub(crate) fn maximum(x: &[f32]) -> f32 {
-    let mut lanes = [f32::NEG_INFINITY; LANES];
-    let whole = x.chunks_exact(LANES);
-    let rest = load(whole.remainder(), f32::NEG_INFINITY);
-    for x in whole {
-        for i in 0..LANES {
-            lanes[i] = larger(lanes[i], x[i]);
-        }
-    }
-    for i in 0..LANES {
-        lanes[i] = larger(lanes[i], rest[i]);
-    }
-    fold_max(lanes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sums_lanes_then_folds() {
-        for len in [0, 1, 15, 16, 17, 99] {
-            let x: Vec<f32> = (0..len).map(|i| (i as f32).mul_add(0.37, 1e-3)).collect();
-            let mut lanes = [0.0f32; 16];
-            for (i, value) in x.iter().enumerate() {
-                lanes[i % 16] = value.mul_add(*value, lanes[i % 16]);
-            }
-            let eight: Vec<f32> = (0..8).map(|i| lanes[i] + lanes[i + 8]).collect();
-            let four: Vec<f32> = (0..4).map(|i| eight[i] + eight[i + 4]).collect();
-            assert_eq!(dot(&x, &x), (four[0] + four[2]) + (four[1] + four[3]), "length {len}");
-        }
-    }
-
-    #[test]
-    fn finds_the_largest_element_anywhere() {
-        for len in 1..70 {
-            for place in 0..len {
-                let x: Vec<f32> = (0..len).map(|i| if i == place { -1.0 } else { -2.0 - i as f32 }).collect();
-                assert_eq!(maximum(&x), -1.0);
-            }
-        }
-        assert_eq!(maximum(&[]), f32::NEG_INFINITY);
-    }
 }

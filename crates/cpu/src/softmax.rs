@@ -5,7 +5,7 @@
 use crate::CpuBackend;
 use crate::activation::{load_rest, store_rest};
 use crate::buffer::Buffer;
-use crate::lanes::{self, Lanes, fold_sum};
+use crate::lanes;
 use crate::math::{exp, log};
 use crate::pool::{DisjointMut, run_ranges};
 use crate::vector::{Vector, dispatch_vector, maximum};
@@ -166,34 +166,4 @@ fn row_gradient_body<V: Vector>(logits: &mut [f32], target: usize, inv_t: f32, l
         store_rest(scales * exp(load_rest::<V, f32>(rest) * inv_t - lse), rest);
     }
     logits[target] = at_target;
-}
-
-/// The row's statistics from the lanes that [`add_exponentials`] filled.
-#[inline(always)]
-pub(crate) fn statistics_of(largest: f32, sums: Lanes, weighted: Lanes) -> Statistics {
-    let (sum, weighted) = (fold_sum(sums), fold_sum(weighted));
-    let log_sum = log(sum);
-    Statistics { lse: largest + log_sum, entropy: log_sum - weighted / sum }
-}
-
-/// Adds the next 16 logits to S and W of [`row_statistics_body`]; gives their exponentials, which the sampler uses too.
-#[inline(always)]
-pub(crate) fn add_exponentials(
-    logits: &[f32],
-    inv_t: f32,
-    largest: f32,
-    sums: &mut Lanes,
-    weighted: &mut Lanes,
-) -> Lanes {
-    let logits = &logits[..LANES];
-    let mut exponentials = [0.0; LANES];
-    for i in 0..LANES {
-        let shifted = logits[i] * inv_t - largest;
-        let e = exp(shifted);
-        exponentials[i] = e;
-        sums[i] += e;
-        // A logit of −inf has no share: 0 · −inf would be NaN.
-        weighted[i] = e.mul_add(if e > 0.0 { shifted } else { 0.0 }, weighted[i]);
-    }
-    exponentials
 }

@@ -4,9 +4,9 @@
 
 mod device;
 
-use device::{floats, poisoned, read, same_everywhere, weight, words};
+use device::{floats, halves, poisoned, poisoned_halves, read, read_halves, same_everywhere, weight, words};
 use gradus_cpu::CpuBackend;
-use gradus_ops::{AttentionShape, Backend, CONTRACT_VERSION, LossRows, RmsNormShape};
+use gradus_ops::{AttentionShape, Backend, CONTRACT_VERSION, LossRows, RmsNormShape, RopeShape};
 use gradus_testing::{integers, uniform};
 
 /// FNV-1a over the bits.
@@ -73,4 +73,37 @@ fn softmax_statistics() {
         vec![read(backend, &lse), read(backend, &logprob), read(backend, &entropy)]
     };
     check(run, &[0x36fb_d5bc_d53f_7c5d, 0x9c11_984a_7d4c_fcbf, 0x13dd_3119_2bfc_23b1]);
+}
+
+#[test]
+fn bf16_activations() {
+    let shape = RmsNormShape { rows: 7, dim: 99, eps: 1e-6 };
+    let heads = AttentionShape { heads: 3, kv_heads: 1, head_dim: 24 };
+    let (residual, delta, gain) = (uniform(1, 7 * 99), uniform(2, 7 * 99), uniform(3, 99));
+    let gates: Vec<f32> = uniform(4, 2 * 1998).iter().map(|x| x * 20.0).collect();
+    let (qkv, table, positions) = (uniform(5, 9 * heads.qkv_dim()), uniform(6, 50 * 24), integers(7, 9, 50));
+    let run = |backend: &CpuBackend| {
+        let (mut sum, mut out) = (poisoned_halves(backend, 7 * 99), poisoned_halves(backend, 7 * 99));
+        let mut rstd = poisoned(backend, 7);
+        let (residual, delta) = (halves(backend, &residual), floats(backend, &delta));
+        let weights = weight(backend, 99, 1, &gain);
+        backend.rms_norm(shape, &residual, Some(&delta), &weights, &mut sum, &mut rstd, &mut out).unwrap();
+        let mut activation = poisoned_halves(backend, 1998);
+        backend.swiglu(&halves(backend, &gates), 2, 999, &mut activation).unwrap();
+        let (mut normed, mut head_rstd) = (poisoned_halves(backend, qkv.len()), poisoned(backend, 9 * 4));
+        let (q, k) = (weight(backend, 24, 1, &gain[..24]), weight(backend, 24, 1, &gain[24..48]));
+        backend.qk_norm(heads, 9, 1e-6, &halves(backend, &qkv), &q, &k, &mut head_rstd, &mut normed).unwrap();
+        let mut turned = halves(backend, &qkv);
+        let rope = RopeShape { attention: heads, rows: 9, positions_max: 50 };
+        backend.rope(rope, &floats(backend, &table), &words(backend, &positions), &mut turned).unwrap();
+        [sum, out, activation, normed, turned].iter().map(|buffer| read_halves(backend, buffer)).collect()
+    };
+    let bits = [
+        0x4fbc_bf40_9289_16b6,
+        0x817c_71e4_d103_6b78,
+        0xc854_3412_7eb7_3902,
+        0xe896_46d7_8df8_9848,
+        0xdbf2_4bb4_bded_5966,
+    ];
+    check(run, &bits);
 }

@@ -5,6 +5,7 @@
 use super::{Number, Vector};
 use gradus_ops::LANES;
 use half::bf16;
+#[allow(clippy::wildcard_imports)] // The instructions' names are one family.
 use std::arch::x86_64::*;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 

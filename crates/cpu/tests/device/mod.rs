@@ -4,13 +4,14 @@
 use gradus_cpu::{Buffer, CpuBackend, Level, Weight};
 use gradus_ops::{Backend, Precision};
 use gradus_tensor::DType;
+use half::bf16;
 
 /// The results of `run` on the portable level, which every other level and thread count must equal bit for bit.
 pub fn same_everywhere(run: impl Fn(&CpuBackend) -> Vec<Vec<f32>>) -> Vec<Vec<f32>> {
     let reference = run(&CpuBackend::with_level(Level::Portable, Some(1)).unwrap());
-    for (level, threads) in
-        [(Level::Avx2, 1), (Level::Avx2, 2), (Level::Avx2, 3), (Level::Avx2, 4), (Level::Portable, 3)]
-    {
+    let levels = Level::ALL.map(|level| (level, 1));
+    let threads = [2, 3, 4].map(|threads| (Level::Avx512Bf16, threads));
+    for (level, threads) in levels.into_iter().chain(threads).chain([(Level::Avx2, 2), (Level::Portable, 3)]) {
         if !level.is_available() {
             continue;
         }
@@ -51,8 +52,36 @@ pub fn poisoned(backend: &CpuBackend, len: usize) -> Buffer {
     floats(backend, &vec![f32::NAN; len])
 }
 
+/// The values in BF16.
+pub fn halves(backend: &CpuBackend, values: &[f32]) -> Buffer {
+    let values: Vec<bf16> = values.iter().map(|value| bf16::from_f32(*value)).collect();
+    let mut buffer = backend.alloc(DType::BF16, values.len()).unwrap();
+    backend.write(&mut buffer, 0, &values).unwrap();
+    buffer
+}
+
+/// As [`poisoned`], in BF16.
+pub fn poisoned_halves(backend: &CpuBackend, len: usize) -> Buffer {
+    halves(backend, &vec![f32::NAN; len])
+}
+
+pub fn read_halves(backend: &CpuBackend, buffer: &Buffer) -> Vec<f32> {
+    let mut values = vec![bf16::ZERO; backend.len(buffer)];
+    backend.read(buffer, 0, &mut values).unwrap();
+    values.into_iter().map(bf16::to_f32).collect()
+}
+
+/// Each value rounded to bf16.
+pub fn rounded(values: &[f32]) -> Vec<f32> {
+    values.iter().map(|value| bf16::from_f32(*value).to_f32()).collect()
+}
+
 pub fn weight(backend: &CpuBackend, rows: usize, cols: usize, values: &[f32]) -> Weight {
-    let mut weight = backend.alloc_weight(rows, cols, Precision::F32).unwrap();
+    weight_of(backend, Precision::F32, rows, cols, values)
+}
+
+pub fn weight_of(backend: &CpuBackend, precision: Precision, rows: usize, cols: usize, values: &[f32]) -> Weight {
+    let mut weight = backend.alloc_weight(rows, cols, precision).unwrap();
     backend.load_row_major(&mut weight, 0, values).unwrap();
     weight
 }
