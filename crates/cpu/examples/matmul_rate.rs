@@ -99,18 +99,10 @@ fn seconds(backend: &CpuBackend, precision: Precision, (m, n, k): (usize, usize,
     );
     backend.write(&mut d_y, 0, &uniform(3, m * n))?;
     let alone = backend.threads() == 1;
-    let only = std::env::var("ONLY").unwrap_or_default();
-    let fastest = |alone, call: &mut dyn FnMut() -> Result<()>, name: &str| {
-        if only.is_empty() || only == name { fastest(alone, call) } else { Ok(f64::INFINITY) }
-    };
     Ok([
-        fastest(alone, &mut || backend.matmul(&x, m, &weight, None, &mut y), "matmul")?,
-        fastest(alone, &mut || backend.matmul_backward_input(&d_y, m, &weight, &mut d_x), "matmul_backward_input")?,
-        fastest(
-            alone,
-            &mut || backend.matmul_backward_weight(&d_y, &x, m, &mut d_weight, None),
-            "matmul_backward_weight",
-        )?,
+        fastest(alone, || backend.matmul(&x, m, &weight, None, &mut y))?,
+        fastest(alone, || backend.matmul_backward_input(&d_y, m, &weight, &mut d_x))?,
+        fastest(alone, || backend.matmul_backward_weight(&d_y, &x, m, &mut d_weight, None))?,
     ])
 }
 

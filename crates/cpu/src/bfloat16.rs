@@ -74,9 +74,8 @@ mod tests {
         };
         match distance(below).total_cmp(&distance(above)) {
             std::cmp::Ordering::Less => below,
-            std::cmp::Ordering::Greater => above,
             std::cmp::Ordering::Equal if below & 0x1_0000 == 0 => below,
-            std::cmp::Ordering::Equal => above,
+            std::cmp::Ordering::Equal | std::cmp::Ordering::Greater => above,
         }
     }
 

@@ -83,12 +83,6 @@ impl Weight {
         bytemuck::cast_slice(self.memory.bytes())
     }
 
-    /// Where element (row, col) lies in [`Weight::packed`].
-    #[inline(always)]
-    pub(crate) fn index(&self, row: usize, col: usize) -> usize {
-        ((row / PANEL) * self.cols + col) * PANEL + row % PANEL
-    }
-
     /// The elements of a vector parameter of exactly `len`.
     pub(crate) fn vector(&self, op: &'static str, what: &'static str, len: usize) -> Result<&[f32]> {
         self.check_shape(op, what, len, 1)?;

@@ -50,41 +50,54 @@ unsafe fn kernel<const ROWS: usize, const PANELS: usize>(tile: &Tile) {
     // any address.
     unsafe {
         let out = |row: usize, panel: usize, half: usize| {
-            tile.out.add(row * tile.out_row + panel * tile.out_panel + half * HALF)
+            tile.out.wrapping_add(
+                row.wrapping_mul(tile.out_row).wrapping_add(panel.wrapping_mul(tile.out_panel)) + half * HALF,
+            )
         };
         if tile.accumulate == Accumulate::Continue {
             each::<ROWS, PANELS>(&mut sums, |sum, row, panel, half| *sum = _mm256_loadu_ps(out(row, panel, half)));
         }
         let (mut a, mut b) = (tile.a.cast::<f32>(), tile.b.cast::<f32>());
         prefetch_rows::<ROWS>(tile.next_out, tile.out_row);
-        for _ in 0..tile.steps {
-            let mut weights = [[_mm256_setzero_ps(); 2]; PANELS];
-            for panel in 0..PANELS {
-                let b = b.add(panel * tile.b_panel);
-                weights[panel] = [_mm256_loadu_ps(b), _mm256_loadu_ps(b.add(HALF))];
-                if PANELS > 1 {
-                    _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(PREFETCH_STEPS * WIDTH).cast());
-                }
-            }
-            for row in 0..ROWS {
-                let x = _mm256_broadcast_ss(&*a.add(row));
+        let (partials, mut left) = (tile.accumulate == Accumulate::AddPartials, tile.steps);
+        loop {
+            let steps = if partials { left.min(tile.block) } else { left };
+            for _ in 0..steps {
+                let mut weights = [[_mm256_setzero_ps(); 2]; PANELS];
                 for panel in 0..PANELS {
-                    for half in 0..2 {
-                        sums[row][panel][half] = _mm256_fmadd_ps(x, weights[panel][half], sums[row][panel][half]);
+                    let b = b.add(panel * tile.b_panel);
+                    weights[panel] = [_mm256_loadu_ps(b), _mm256_loadu_ps(b.add(HALF))];
+                    if PANELS > 1 {
+                        _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(PREFETCH_STEPS * WIDTH).cast());
                     }
                 }
+                for row in 0..ROWS {
+                    let x = _mm256_broadcast_ss(&*a.add(row));
+                    for panel in 0..PANELS {
+                        for half in 0..2 {
+                            sums[row][panel][half] = _mm256_fmadd_ps(x, weights[panel][half], sums[row][panel][half]);
+                        }
+                    }
+                }
+                a = a.wrapping_add(ROWS);
+                b = b.wrapping_add(WIDTH);
             }
-            a = a.wrapping_add(ROWS);
-            b = b.wrapping_add(WIDTH);
+            left -= steps;
+            if !partials {
+                break;
+            }
+            each::<ROWS, PANELS>(&mut sums, |sum, row, panel, half| {
+                let out = out(row, panel, half);
+                _mm256_storeu_ps(out, _mm256_add_ps(_mm256_loadu_ps(out), *sum));
+                *sum = _mm256_setzero_ps();
+            });
+            if left == 0 {
+                return;
+            }
         }
         if !tile.bias.is_null() {
             each::<ROWS, PANELS>(&mut sums, |sum, _, panel, half| {
                 *sum = _mm256_add_ps(*sum, _mm256_loadu_ps(tile.bias.add(panel * WIDTH + half * HALF)));
-            });
-        }
-        if tile.accumulate == Accumulate::AddPartial {
-            each::<ROWS, PANELS>(&mut sums, |sum, row, panel, half| {
-                *sum = _mm256_add_ps(_mm256_loadu_ps(out(row, panel, half)), *sum);
             });
         }
         each::<ROWS, PANELS>(&mut sums, |sum, row, panel, half| _mm256_storeu_ps(out(row, panel, half), *sum));

@@ -90,33 +90,47 @@ macro_rules! micro_kernels {
                         }
                     }
                     let (mut a, mut b) = (tile.a.cast::<f32>(), tile.b.cast::<f32>());
-                    for _ in 0..tile.steps {
-                        let mut weights = [_mm512_setzero_ps(); PANELS];
-                        for panel in 0..PANELS {
-                            let b = b.add(panel * tile.b_panel);
-                            weights[panel] = _mm512_loadu_ps(b);
-                            _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(PREFETCH_STEPS * WIDTH).cast());
+                    let (partials, mut left) = (tile.accumulate == Accumulate::AddPartials, tile.steps);
+                    loop {
+                        let steps = if partials { left.min(tile.block) } else { left };
+                        for _ in 0..steps {
+                            let mut weights = [_mm512_setzero_ps(); PANELS];
+                            for panel in 0..PANELS {
+                                let b = b.add(panel * tile.b_panel);
+                                weights[panel] = _mm512_loadu_ps(b);
+                                _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(PREFETCH_STEPS * WIDTH).cast());
+                            }
+                            for row in 0..ROWS {
+                                let x = _mm512_set1_ps(*a.add(row));
+                                for panel in 0..PANELS {
+                                    sums[row][panel] = $multiply_add(sums[row][panel], x, weights[panel]);
+                                }
+                            }
+                            a = a.wrapping_add(ROWS);
+                            b = b.wrapping_add(WIDTH);
+                        }
+                        left -= steps;
+                        if !partials {
+                            break;
                         }
                         for row in 0..ROWS {
-                            let x = _mm512_set1_ps(*a.add(row));
                             for panel in 0..PANELS {
-                                sums[row][panel] = $multiply_add(sums[row][panel], x, weights[panel]);
+                                let out = tile.out.wrapping_add(offset(row, panel));
+                                _mm512_storeu_ps(out, _mm512_add_ps(_mm512_loadu_ps(out), sums[row][panel]));
+                                sums[row][panel] = _mm512_setzero_ps();
                             }
                         }
-                        a = a.wrapping_add(ROWS);
-                        b = b.wrapping_add(WIDTH);
+                        if left == 0 {
+                            return;
+                        }
                     }
                     for row in 0..ROWS {
                         for panel in 0..PANELS {
-                            let out = tile.out.wrapping_add(offset(row, panel));
                             let mut sum = sums[row][panel];
                             if !tile.bias.is_null() {
                                 sum = _mm512_add_ps(sum, _mm512_loadu_ps(tile.bias.add(panel * WIDTH)));
                             }
-                            if tile.accumulate == Accumulate::AddPartial {
-                                sum = _mm512_add_ps(_mm512_loadu_ps(out), sum);
-                            }
-                            _mm512_storeu_ps(out, sum);
+                            _mm512_storeu_ps(tile.out.wrapping_add(offset(row, panel)), sum);
                         }
                     }
                 }
@@ -160,6 +174,7 @@ unsafe fn transpose(src: &Square, dst: &mut Square) {
 /// Pairs of rows interleaved, then quadruples: each 128-bit quarter then holds four elements of one column; then quarters.
 #[inline]
 #[target_feature(enable = "avx512f")]
+#[allow(clippy::large_types_passed_by_value)] // They are in registers.
 fn transpose_16(r: [__m512i; WIDTH]) -> [__m512i; WIDTH] {
     let mut fours = r;
     for i in (0..WIDTH).step_by(4) {

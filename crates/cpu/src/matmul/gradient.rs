@@ -1,7 +1,7 @@
 //! The gradient of a weight: partial sums over blocks of 64 rows, each from zero, added to the gradient in order.
 
 use super::kernel::{Accumulate, Compute, Kernels, Tile, WIDTH, Words};
-use super::pack::{Input, pack_columns, prefetch_columns};
+use super::pack::{Input, pack_columns};
 use super::plan::{RowTiles, Task, Tasks, blocks};
 use crate::CpuBackend;
 use crate::buffer::Weight;
@@ -13,11 +13,13 @@ use std::ops::Range;
 use std::sync::PoisonError;
 
 /// Packed inputs at once: what the last-level cache holds beside the gradients that stream through it.
-const PACKED_WORDS_MAX: usize = 2 << 20;
+const PACKED_WORDS_MAX: usize = 4 << 20;
 /// Inputs that one thread packs faster than it wakes another.
 const PACKED_WORDS_OF_TASK: usize = 32 * 1024;
-/// One block of rows of d_y, for as many panels as a micro-tile of any level spans.
-const D_Y_WORDS: usize = GRADIENT_BLOCK * 4 * WIDTH;
+/// Rows that go through all tasks together, at most: a task packs its own part of their d_y.
+const ROWS_OF_PASS: usize = 512;
+const PANELS_OF_TASK: usize = 4;
+const D_Y_WORDS: usize = ROWS_OF_PASS * PANELS_OF_TASK * WIDTH;
 
 /// d_weight[outputs, inputs] += d_yᵀ[outputs, rows] · x[rows, inputs], d_bias[outputs] += column sums of d_y.
 ///
@@ -52,8 +54,10 @@ impl WeightGradient<'_> {
         let (compute, panels_at_once) = (kernels.compute(words), kernels.panels_at_once);
         let tiles = RowTiles::new(self.inputs, kernels.rows_max);
         let multiple = panels_at_once(tiles.rows(0));
-        let tasks = Tasks::new(tiles, self.outputs.div_ceil(WIDTH), words.steps(self.rows), multiple, pool.threads());
-        let block = (PACKED_WORDS_MAX / self.inputs.max(1)).next_multiple_of(GRADIENT_BLOCK).max(GRADIENT_BLOCK);
+        let panels = self.outputs.div_ceil(WIDTH);
+        let tasks = Tasks::new(tiles, panels, words.steps(self.rows), multiple, PANELS_OF_TASK, pool.threads());
+        let block = (PACKED_WORDS_MAX / self.inputs.max(1)).clamp(GRADIENT_BLOCK, ROWS_OF_PASS);
+        let block = block / GRADIENT_BLOCK * GRADIENT_BLOCK;
         let mut scratch = backend.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         let d_weight = DisjointMut::new(d_weight.packed_mut());
         let d_bias = d_bias.map(DisjointMut::new);
@@ -93,63 +97,53 @@ impl WeightGradient<'_> {
     }
 
     fn compute(&self, level: Level, pass: &Pass, task: &Task) {
+        let steps = pass.words.steps(pass.rows.len());
         let mut room = OnStack::<u32, D_Y_WORDS>::new();
-        let d_y = room.take_zeros(D_Y_WORDS);
-        let stride = pass.words.steps(GRADIENT_BLOCK) * WIDTH;
-        let at_once = (pass.panels_at_once)(pass.tasks.tiles.rows(0));
-        let mut panel = task.panels.start;
-        while panel < task.panels.end {
-            let panels = if panel + at_once <= task.panels.end { at_once } else { 1 };
-            for rows in blocks(&pass.rows, GRADIENT_BLOCK) {
-                for (panel, d_y) in (panel..panel + panels).zip(d_y.chunks_exact_mut(stride)) {
-                    let column = panel * WIDTH;
-                    pack_columns(level, pass.words, self.d_y, self.outputs, rows.clone(), column, WIDTH, d_y);
-                    if let Some(d_bias) = pass.d_bias.filter(|_| task.tiles.start == 0) {
-                        // SAFETY: of the tasks of this panel only the one with its first tile comes here.
-                        let d_bias = unsafe { d_bias.range(column, WIDTH) };
-                        add_column_sums(level, self.d_y, self.outputs, rows.clone(), column, d_bias);
-                    }
-                }
-                self.prefetch_next(pass, panel..panel + panels, &rows);
-                for tile in task.tiles.clone() {
-                    self.tile(pass, tile, panel..panel + panels, &rows, d_y);
+        let d_y = room.take_zeros(task.panels.len() * steps * WIDTH);
+        for (panel, d_y) in task.panels.clone().zip(d_y.chunks_exact_mut((steps * WIDTH).max(1))) {
+            let column = panel * WIDTH;
+            pack_columns(level, pass.words, self.d_y, self.outputs, pass.rows.clone(), column, WIDTH, d_y);
+            if let Some(d_bias) = pass.d_bias.filter(|_| task.tiles.start == 0) {
+                // SAFETY: of the tasks of this panel only the one with its first tile comes here.
+                let d_bias = unsafe { d_bias.range(column, WIDTH) };
+                for rows in blocks(&pass.rows, GRADIENT_BLOCK) {
+                    add_column_sums(level, self.d_y, self.outputs, rows, column, d_bias);
                 }
             }
+        }
+        for tile in task.tiles.clone() {
+            self.tile(pass, task, tile, d_y);
+        }
+    }
+
+    /// Adds all rows of the pass to one tile of all panels of a task.
+    fn tile(&self, pass: &Pass, task: &Task, tile: usize, d_y: &[u32]) {
+        let steps = pass.words.steps(pass.rows.len());
+        let (start, width) = (pass.tasks.tiles.start(tile), pass.tasks.tiles.rows(tile));
+        let at_once = (pass.panels_at_once)(width);
+        let mut panel = 0;
+        while panel < task.panels.len() {
+            let panels = if panel + at_once <= task.panels.len() { at_once } else { 1 };
+            let out = ((task.panels.start + panel) * self.inputs + start) * WIDTH;
+            let out = pass.d_weight.as_mut_ptr().wrapping_add(out);
+            let tile = Tile {
+                a: pass.packed[start * steps..][..steps * width].as_ptr(),
+                b: d_y[panel * steps * WIDTH..].as_ptr(),
+                b_panel: steps * WIDTH,
+                steps,
+                block: pass.words.steps(GRADIENT_BLOCK),
+                out,
+                out_row: WIDTH,
+                out_panel: self.inputs * WIDTH,
+                next_out: out.wrapping_add(panels * self.inputs * WIDTH),
+                accumulate: Accumulate::AddPartials,
+                bias: std::ptr::null(),
+            };
+            // SAFETY: the tile lies inside the packed inputs and the packed d_y; these panels and inputs of the gradient
+            // belong to one task alone.
+            unsafe { (pass.compute)(width, panels, &tile) };
             panel += panels;
         }
-    }
-
-    /// Asks for the d_y that comes after `rows` of `panels`.
-    fn prefetch_next(&self, pass: &Pass, panels: Range<usize>, rows: &Range<usize>) {
-        let (panels, first) = match pass.rows.end {
-            end if end == rows.end => (panels.end..panels.end + panels.len(), pass.rows.start),
-            _ => (panels, rows.end),
-        };
-        for panel in panels {
-            let rows = first..(first + GRADIENT_BLOCK).min(pass.rows.end);
-            prefetch_columns(self.d_y, self.outputs, rows, panel * WIDTH);
-        }
-    }
-
-    fn tile(&self, pass: &Pass, tile: usize, panels: Range<usize>, rows: &Range<usize>, d_y: &[u32]) {
-        let (start, width) = (pass.tasks.tiles.start(tile), pass.tasks.tiles.rows(tile));
-        let (first, steps) = (pass.words.steps(rows.start - pass.rows.start), pass.words.steps(rows.len()));
-        let out = pass.d_weight.as_mut_ptr().wrapping_add((panels.start * self.inputs + start) * WIDTH);
-        let tile = Tile {
-            a: pass.packed[start * pass.words.steps(pass.rows.len()) + first * width..][..steps * width].as_ptr(),
-            b: d_y.as_ptr(),
-            b_panel: pass.words.steps(GRADIENT_BLOCK) * WIDTH,
-            steps,
-            out,
-            out_row: WIDTH,
-            out_panel: self.inputs * WIDTH,
-            next_out: out.wrapping_add(width * WIDTH),
-            accumulate: Accumulate::AddPartial,
-            bias: std::ptr::null(),
-        };
-        // SAFETY: the tile lies inside the packed inputs and the packed d_y; these panels and inputs of the gradient
-        // belong to one task alone.
-        unsafe { (pass.compute)(width, panels.len(), &tile) };
     }
 }
 

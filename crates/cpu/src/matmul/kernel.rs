@@ -54,8 +54,8 @@ pub(super) enum Accumulate {
     Begin,
     /// out = out + …: the chain goes on from what an earlier block of the same chain stored.
     Continue,
-    /// out += (0 + …): a partial sum of its own, then added to the gradient.
-    AddPartial,
+    /// out += (0 + …): a partial sum of its own for each `Tile::block` steps, added to the gradient one after the other.
+    AddPartials,
 }
 
 /// One micro-tile: `out[row][panel][lane] = Σ_step a[step][row] · b[panel][step][lane]`.
@@ -67,6 +67,8 @@ pub(super) struct Tile {
     pub b: *const u32,
     pub b_panel: usize,
     pub steps: usize,
+    /// Steps of one partial sum; of no meaning otherwise.
+    pub block: usize,
     /// Element (row, panel, lane) is at `out + row · out_row + panel · out_panel + lane`.
     pub out: *mut f32,
     pub out_row: usize,

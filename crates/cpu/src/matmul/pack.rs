@@ -8,6 +8,10 @@ use half::bf16;
 use std::ops::Range;
 
 const LINE_BYTES: usize = 64;
+/// Rows that are asked for ahead of their use where a few columns of each are taken.
+const ROWS_AHEAD: usize = 8;
+/// Bytes of a row that are asked for ahead of their use where a few rows are taken side by side.
+const BYTES_AHEAD: usize = 256;
 
 /// Row-major inputs of a product, in either dtype of activations.
 #[derive(Clone, Copy)]
@@ -86,13 +90,6 @@ dispatch! {
     ) = pack_columns_body;
 }
 
-/// Asks for 16 columns of each of the rows, which lie too far apart for the hardware to look ahead: any rows and columns will do.
-pub(super) fn prefetch_columns(input: &[f32], columns: usize, rows: Range<usize>, column: usize) {
-    for row in rows {
-        prefetch(input.as_ptr().wrapping_add(row * columns + column));
-    }
-}
-
 /// dst[row][i] = the word of step `step` + i of the row; zero beyond the last column.
 #[inline(always)]
 fn load_square_body<T: Scalar>(rows: &Interleave, input: &[T], step: usize, dst: &mut Square) {
@@ -100,9 +97,10 @@ fn load_square_body<T: Scalar>(rows: &Interleave, input: &[T], step: usize, dst:
     let there = rows.columns.saturating_sub(first);
     for (row, dst) in (rows.first..rows.first + rows.rows).zip(dst.as_chunks_mut::<WIDTH>().0) {
         let values = &input[row * rows.columns + first..][..there];
+        prefetch(values.as_ptr().wrapping_byte_add(BYTES_AHEAD));
         match rows.words {
-            Words::F32 if there >= WIDTH => *dst = whole(&values[..WIDTH], T::bits),
-            Words::F32 => *dst = some(values, T::bits),
+            Words::F32 if there >= WIDTH => *dst = bits(&values[..WIDTH]),
+            Words::F32 => *dst = bits(values),
             Words::Pairs => *dst = pairs(values),
             Words::Swapped => *dst = swapped(values),
         }
@@ -161,34 +159,55 @@ fn pack_columns_body<T: Scalar>(
     width: usize,
     dst: &mut [u32],
 ) {
-    let there = WIDTH.min(columns - column);
-    let values = |row: usize| {
-        let values = &input[row * columns + column..][..there];
-        // Rows lie too far apart for the hardware to look ahead, and the columns beside these ones are taken next.
-        prefetch(values.as_ptr().wrapping_byte_add(LINE_BYTES));
-        values
-    };
-    if let (Words::F32, WIDTH) = (words, there) {
-        for (step, row) in rows.enumerate() {
-            store_lanes(&whole(values(row), T::bits), width, &mut dst[step * width..]);
-        }
-    } else if words == Words::F32 {
-        for (step, row) in rows.enumerate() {
-            store_lanes(&some(values(row), T::bits), width, &mut dst[step * width..]);
-        }
-    } else if there == WIDTH {
-        pack_pairs(words, |row| whole(values(row), T::rounded_bits), rows, width, dst);
-    } else {
-        pack_pairs(words, |row| some(values(row), T::rounded_bits), rows, width, dst);
+    let from = Columns { input, stride: columns, first: column };
+    match (words, WIDTH <= columns - column) {
+        (Words::F32, true) => pack_floats::<T, true>(from, rows, width, dst),
+        (Words::F32, false) => pack_floats::<T, false>(from, rows, width, dst),
+        (_, true) => pack_bf16::<T, true>(words, from, rows, width, dst),
+        (_, false) => pack_bf16::<T, false>(words, from, rows, width, dst),
     }
 }
 
-/// The steps of rows given as the f32 bits of bf16 values.
+/// At most 16 columns of row-major inputs.
+#[derive(Clone, Copy)]
+struct Columns<'a, T> {
+    input: &'a [T],
+    /// Elements of a row.
+    stride: usize,
+    first: usize,
+}
+
+impl<T: Scalar> Columns<'_, T> {
+    /// The columns of one row; `WHOLE` where there are 16.
+    #[inline(always)]
+    fn values<const WHOLE: bool>(&self, row: usize) -> &[T] {
+        let there = if WHOLE { WIDTH } else { self.stride - self.first };
+        let values = &self.input[row * self.stride + self.first..][..there];
+        // Rows lie too far apart for the hardware to look ahead, and the columns beside these ones are taken next.
+        prefetch(values.as_ptr().wrapping_byte_add(LINE_BYTES));
+        prefetch(values.as_ptr().wrapping_add(ROWS_AHEAD * self.stride));
+        values
+    }
+}
+
 #[inline(always)]
-fn pack_pairs(words: Words, values: impl Fn(usize) -> [u32; WIDTH], rows: Range<usize>, width: usize, dst: &mut [u32]) {
+fn pack_floats<T: Scalar, const WHOLE: bool>(from: Columns<T>, rows: Range<usize>, width: usize, dst: &mut [u32]) {
+    for (step, row) in rows.enumerate() {
+        store_lanes(&bits(from.values::<WHOLE>(row)), width, &mut dst[step * width..]);
+    }
+}
+
+#[inline(always)]
+fn pack_bf16<T: Scalar, const WHOLE: bool>(
+    words: Words,
+    from: Columns<T>,
+    rows: Range<usize>,
+    width: usize,
+    dst: &mut [u32],
+) {
     for (pair, row) in rows.clone().step_by(2).enumerate() {
-        let even = values(row);
-        let odd = if row + 1 < rows.end { values(row + 1) } else { [0; WIDTH] };
+        let even = kept(from.values::<WHOLE>(row));
+        let odd = if row + 1 < rows.end { kept(from.values::<WHOLE>(row + 1)) } else { [0; WIDTH] };
         if words == Words::Pairs {
             let mut both = [0; WIDTH];
             for lane in 0..WIDTH {
@@ -202,30 +221,29 @@ fn pack_pairs(words: Words, values: impl Fn(usize) -> [u32; WIDTH], rows: Range<
     }
 }
 
-/// The words of exactly 16 values.
+/// The words of at most 16 values as they are, then zeros.
 #[inline(always)]
-fn whole<T: Scalar>(values: &[T], word: impl Fn(T) -> u32) -> [u32; WIDTH] {
-    let values: &[T; WIDTH] = values.try_into().expect("a whole vector of values");
+fn bits<T: Scalar>(values: &[T]) -> [u32; WIDTH] {
     let mut words = [0; WIDTH];
-    for lane in 0..WIDTH {
-        words[lane] = word(values[lane]);
+    for lane in 0..WIDTH.min(values.len()) {
+        words[lane] = values[lane].bits();
     }
     words
 }
 
-/// The words of at most 16 values, then zeros.
+/// As [`bits`], rounded to bf16.
 #[inline(always)]
-fn some<T: Scalar>(values: &[T], word: impl Fn(T) -> u32) -> [u32; WIDTH] {
+fn kept<T: Scalar>(values: &[T]) -> [u32; WIDTH] {
     let mut words = [0; WIDTH];
-    for (lane, value) in words.iter_mut().zip(values) {
-        *lane = word(*value);
+    for lane in 0..WIDTH.min(values.len()) {
+        words[lane] = values[lane].rounded_bits();
     }
     words
 }
 
 /// Asks for the line of an address; any will do.
 #[inline(always)]
-fn prefetch<T>(address: *const T) {
+pub(super) fn prefetch<T>(address: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch may name any address.
     unsafe {

@@ -1,6 +1,7 @@
 //! The 16-column panels that inputs are multiplied with: a weight's own, or made of it inside a task a few steps at a time.
 
-use super::kernel::{HalfSquare, Kernels, Square, WIDTH, Words};
+use super::kernel::{Kernels, Square, WIDTH, Words};
+use super::pack::prefetch;
 use crate::bfloat16::{even, odd};
 use crate::buffer::Weight;
 use crate::level::{Level, dispatch};
@@ -14,6 +15,14 @@ pub(super) enum Panels<'a> {
     Stored(&'a Weight),
     /// Columns of the weight are the outputs.
     Transposed(&'a Weight),
+}
+
+/// What panels are made with and for.
+#[derive(Clone, Copy)]
+pub(super) struct Maker<'a> {
+    pub kernels: &'a Kernels,
+    pub level: Level,
+    pub words: Words,
 }
 
 /// A task's panels for one block of steps.
@@ -58,9 +67,7 @@ impl Panels<'_> {
     /// apart, room for whole sixteens of steps.
     pub(super) fn make(
         self,
-        kernels: &Kernels,
-        level: Level,
-        words: Words,
+        maker: Maker,
         steps: &Range<usize>,
         panels: Range<usize>,
         dst: &mut [u32],
@@ -72,17 +79,17 @@ impl Panels<'_> {
                 for (panel, dst) in panels.zip(dst.chunks_exact_mut(stride)) {
                     let pairs = &weight.pairs()[panel * pairs_of_panel..][..pairs_of_panel];
                     let range = steps.start / 2 * WIDTH..steps.end / 2 * WIDTH;
-                    split_pairs(level, &pairs[range], dst);
+                    split_pairs(maker.level, &pairs[range], dst);
                 }
             }
             Panels::Transposed(weight) => {
                 // Row by row over all panels, because those lie side by side in memory.
-                let rows = words.elements(steps.start)..words.elements(steps.end);
-                let words_of_square = words.steps(WIDTH) * WIDTH;
+                let rows = maker.words.elements(steps.start)..maker.words.elements(steps.end);
+                let words_of_square = maker.words.steps(WIDTH) * WIDTH;
                 for (index, row) in rows.step_by(WIDTH).enumerate() {
                     for (panel, dst) in panels.clone().zip(dst.chunks_exact_mut(stride)) {
                         let dst = &mut dst[index * words_of_square..][..words_of_square];
-                        transpose_square(kernels, level, weight, words, row, panel, dst);
+                        transpose_square(maker, weight, row, panel, dst);
                     }
                 }
             }
@@ -93,51 +100,52 @@ impl Panels<'_> {
 
 /// dst holds the steps of rows `row` to `row` + 15, a multiple of 16, for 16 columns of the transposed weight. Rows beyond the
 /// weight's are its padding; columns beyond its own are zero.
-fn transpose_square(
-    kernels: &Kernels,
-    level: Level,
-    weight: &Weight,
-    words: Words,
-    row: usize,
-    panel: usize,
-    dst: &mut [u32],
-) {
+fn transpose_square(maker: Maker, weight: &Weight, row: usize, panel: usize, dst: &mut [u32]) {
+    let Maker { kernels, level, words } = maker;
     let column = panel * WIDTH;
-    let mut source: Square = [0; _];
-    if words == Words::F32 {
-        let columns = WIDTH.min(weight.cols() - column);
-        let block = &weight.packed()[weight.index(row, column)..][..columns * WIDTH];
-        let block = bytemuck::cast_slice::<f32, u32>(block);
-        let block = block.first_chunk().unwrap_or_else(|| {
-            source[..block.len()].copy_from_slice(block);
-            &source
-        });
-        if let Some(dst) = dst.first_chunk_mut() {
-            // SAFETY: the table is the one of the backend's level.
-            unsafe { (kernels.transpose)(block, dst) };
+    let (stored, of_panel, first) = match words {
+        Words::F32 => (bytemuck::cast_slice(weight.packed()), weight.cols(), column),
+        Words::Pairs | Words::Swapped => (weight.pairs(), weight.cols().div_ceil(2), column / 2),
+    };
+    let count = if words == Words::F32 { WIDTH } else { WIDTH / 2 }.min(of_panel - first);
+    let start = (row / WIDTH * of_panel + first) * WIDTH;
+    let block = &stored[start..start + count * WIDTH];
+    // The same columns of the next rows, which lie too far away for the hardware to look ahead.
+    for line in 0..count {
+        prefetch(block.as_ptr().wrapping_add((of_panel + line) * WIDTH));
+    }
+    match (words, kernels.pairs) {
+        (Words::F32, _) => with_whole(block, |block| {
+            if let Some(dst) = dst.first_chunk_mut() {
+                // SAFETY: the table is the one of the backend's level.
+                unsafe { (kernels.transpose)(block, dst) };
+            }
+        }),
+        (Words::Pairs, Some(kernels)) => with_whole(block, |block| {
+            if let Some(dst) = dst.first_chunk_mut() {
+                // SAFETY: as above.
+                unsafe { (kernels.transpose)(block, dst) };
+            }
+        }),
+        _ => {
+            let (mut source, mut transposed): (Square, Square) = ([0; _], [0; _]);
+            widen_pairs(level, block, &mut source);
+            // SAFETY: as above.
+            unsafe { (kernels.transpose)(&source, &mut transposed) };
+            swap_rows(level, &transposed, dst);
         }
-        return;
     }
-    let of_panel = weight.cols().div_ceil(2);
-    let pairs = (WIDTH / 2).min(of_panel - column / 2);
-    let block = &weight.pairs()[(row / WIDTH * of_panel + column / 2) * WIDTH..][..pairs * WIDTH];
-    if words == Words::Pairs
-        && let (Some(kernels), Some(dst)) = (kernels.pairs, dst.first_chunk_mut())
-    {
-        let mut source: HalfSquare = [0; _];
-        let block = block.first_chunk().unwrap_or_else(|| {
-            source[..block.len()].copy_from_slice(block);
-            &source
-        });
-        // SAFETY: as above.
-        unsafe { (kernels.transpose)(block, dst) };
-        return;
+}
+
+/// Calls with exactly `N` words: those of `block`, and zeros after them where the weight ends.
+#[inline(always)]
+fn with_whole<const N: usize>(block: &[u32], call: impl FnOnce(&[u32; N])) {
+    if let Some(block) = block.first_chunk() {
+        return call(block);
     }
-    let mut transposed: Square = [0; _];
-    widen_pairs(level, block, &mut source);
-    // SAFETY: as above.
-    unsafe { (kernels.transpose)(&source, &mut transposed) };
-    swap_rows(level, &transposed, dst);
+    let mut padded = [0; N];
+    padded[..block.len()].copy_from_slice(block);
+    call(&padded);
 }
 
 dispatch! {
@@ -173,9 +181,7 @@ fn widen_pairs_body(pairs: &[u32], dst: &mut Square) {
 fn swap_rows_body(rows: &Square, dst: &mut [u32]) {
     let rows = rows.as_chunks::<{ 2 * WIDTH }>().0;
     for (dst, rows) in dst.as_chunks_mut::<{ 2 * WIDTH }>().0.iter_mut().zip(rows) {
-        for lane in 0..WIDTH {
-            dst[lane] = rows[WIDTH + lane];
-            dst[WIDTH + lane] = rows[lane];
-        }
+        dst[..WIDTH].copy_from_slice(&rows[WIDTH..]);
+        dst[WIDTH..].copy_from_slice(&rows[..WIDTH]);
     }
 }

@@ -4,6 +4,8 @@ use std::ops::Range;
 
 /// Steps of the reduction that panels are made for at once, at most.
 pub(super) const STEPS: usize = 256;
+/// Steps that panels are made for at once where a single tile of rows uses them, at most.
+pub(super) const STEPS_USED_ONCE: usize = 32;
 /// Steps that one pass over a task's tiles takes, at most: two panels of them stay in a second-level cache.
 pub(super) const STEPS_IN_PLACE: usize = 512;
 /// Rows of one pass: as many as keep their inputs of [`STEPS`] steps in a second-level cache.
@@ -63,15 +65,23 @@ pub(super) struct Task {
 }
 
 impl Tasks {
-    /// `rows` × `panels` of 16 columns, each a chain of `steps`; panels of a task are a multiple of `panels_multiple`.
-    pub(super) fn new(tiles: RowTiles, panels: usize, steps: usize, panels_multiple: usize, threads: usize) -> Tasks {
+    /// Rows × `panels` of 16 columns, each a chain of `steps`; panels of a task are a multiple of `panels_multiple` and at
+    /// most `panels_max`.
+    pub(super) fn new(
+        tiles: RowTiles,
+        panels: usize,
+        steps: usize,
+        panels_multiple: usize,
+        panels_max: usize,
+        threads: usize,
+    ) -> Tasks {
         let rows = tiles.start(tiles.count);
         // Rows are cut where there are many, or where panels alone would leave threads without work.
         let row_blocks = rows.div_ceil(ROWS_OF_TASK).max((4 * threads).div_ceil(panels.max(1)).min(tiles.count)).max(1);
         let tiles_of_task = tiles.count.div_ceil(row_blocks).max(1);
         let even = panels * row_blocks / (threads * TASKS_PER_THREAD);
         let panel_work = 16 * steps.max(1) * rows.div_ceil(row_blocks).max(ROWS_OF_MEMORY_BOUND);
-        let panels_of_task = even.max(WORK_OF_TASK / panel_work).clamp(1, PANELS_OF_TASK);
+        let panels_of_task = even.max(WORK_OF_TASK / panel_work).clamp(1, panels_max);
         Tasks {
             tiles,
             panels,

@@ -29,6 +29,15 @@ unsafe fn chains(tile: &Tile, rows: usize, row: usize, panel: usize) {
         for (sum, weight) in sums.iter_mut().zip(weights) {
             *sum = x.mul_add(*weight, *sum);
         }
+        if tile.accumulate == Accumulate::AddPartials && ((step + 1) % tile.block == 0 || step + 1 == tile.steps) {
+            for (out, sum) in out.iter_mut().zip(sums) {
+                *out += sum;
+            }
+            sums = [0.0; WIDTH];
+        }
+    }
+    if tile.accumulate == Accumulate::AddPartials {
+        return;
     }
     if !tile.bias.is_null() {
         // SAFETY: a bias that is there has one value a column.
@@ -37,9 +46,7 @@ unsafe fn chains(tile: &Tile, rows: usize, row: usize, panel: usize) {
             *sum += bias;
         }
     }
-    for (out, sum) in out.iter_mut().zip(sums) {
-        *out = if tile.accumulate == Accumulate::AddPartial { *out + sum } else { sum };
-    }
+    *out = sums;
 }
 
 /// See `Kernels::transpose`; safe, but the table holds unsafe functions of other levels too.

@@ -3,8 +3,10 @@
 
 use super::kernel::{Accumulate, Kernels, ROWS_MAX, Tile, WIDTH, Words};
 use super::pack::{Input, Interleave};
-use super::panels::{PanelBlock, Panels};
-use super::plan::{PANELS_OF_TASK, ROWS_IN_CACHE, RowTiles, STEPS, STEPS_IN_PLACE, Task, Tasks, blocks, even_block};
+use super::panels::{Maker, PanelBlock, Panels};
+use super::plan::{
+    PANELS_OF_TASK, ROWS_IN_CACHE, RowTiles, STEPS, STEPS_IN_PLACE, STEPS_USED_ONCE, Task, Tasks, blocks, even_block,
+};
 use crate::CpuBackend;
 use crate::bfloat16::from_f32;
 use crate::level::{Level, dispatch};
@@ -90,7 +92,7 @@ impl Product<'_> {
 
     fn tasks(&self, kernels: &Kernels, tiles: RowTiles, steps: usize, threads: usize) -> Tasks {
         let panels = self.columns.div_ceil(WIDTH);
-        Tasks::new(tiles, panels, steps, (kernels.panels_at_once)(tiles.rows(0)), threads)
+        Tasks::new(tiles, panels, steps, (kernels.panels_at_once)(tiles.rows(0)), PANELS_OF_TASK, threads)
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -126,18 +128,11 @@ impl Product<'_> {
         let (steps_at_once, made) = self.steps_at_once(pass, panels);
         let mut room = OnStack::<u32, MADE_WORDS>::new();
         let made = room.take_zeros(made);
+        let maker = Maker { kernels: &pass.kernels, level, words: pass.words };
         let mut panels_of =
             |steps: &Range<usize>| match self.panels.in_place(pass.words, task.panels.start, steps.start) {
                 Some(block) => block,
-                None => self.panels.make(
-                    &pass.kernels,
-                    level,
-                    pass.words,
-                    steps,
-                    task.panels.clone(),
-                    made,
-                    steps_at_once * WIDTH,
-                ),
+                None => self.panels.make(maker, steps, task.panels.clone(), made, steps_at_once * WIDTH),
             };
         if let Output::F32(out) = &self.out
             && task.panels.end * WIDTH <= self.columns
@@ -171,12 +166,14 @@ impl Product<'_> {
 
     /// Steps of one block, and the words that its panels take if they have to be made.
     fn steps_at_once(&self, pass: &Pass, panels: usize) -> (usize, usize) {
+        let whole = pass.tasks.tiles.count == 1;
         if self.panels.in_place(pass.words, 0, 0).is_none() {
-            let steps = (MADE_WORDS / (panels * WIDTH)).min(even_block(pass.steps.len(), STEPS)) / WIDTH * WIDTH;
+            // For few rows panels are used once and should not leave the first-level cache.
+            let largest = if whole { STEPS_USED_ONCE } else { STEPS };
+            let steps = even_block(pass.steps.len(), largest);
             return (steps, steps * panels * WIDTH);
         }
         // The few rows of one tile stay in the cache anyway, and a panel is then read in one go.
-        let whole = pass.tasks.tiles.count == 1;
         (if whole { pass.steps.len() } else { even_block(pass.steps.len(), STEPS_IN_PLACE) }, 0)
     }
 
@@ -207,6 +204,7 @@ impl Product<'_> {
                     b: block.panel(panel),
                     b_panel: block.stride,
                     steps: steps.len(),
+                    block: steps.len(),
                     out: out(start),
                     out_row: sums.row,
                     out_panel: WIDTH,
@@ -236,9 +234,10 @@ impl Product<'_> {
         let columns = self.columns_of(task);
         for (row, sums) in rows.zip(sums.chunks_exact(task.panels.len() * WIDTH)) {
             let start = row * self.columns + columns.start;
-            // SAFETY: these rows and columns belong to this task alone.
             match &self.out {
+                // SAFETY: these rows and columns belong to this task alone.
                 Output::F32(out) => unsafe { out.range(start, columns.len()) }.copy_from_slice(&sums[..columns.len()]),
+                // SAFETY: as above.
                 Output::Bf16(out) => round(level, sums, unsafe { out.range(start, columns.len()) }),
             }
         }
