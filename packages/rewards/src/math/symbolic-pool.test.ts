@@ -1,4 +1,6 @@
 import { afterEach, expect, test } from "bun:test";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import type { SymbolicQuestion } from "./decide.ts";
 import { type SymbolicPool, symbolicPool } from "./symbolic-pool.ts";
 
@@ -62,6 +64,18 @@ test("workers that are killed while they work are replaced, and their questions 
   const results = await answers;
   expect(results.every((answer) => answer === "equal")).toBe(true);
   expect(pool.processIds().length).toBeGreaterThan(0);
+});
+
+test("a program that forgets its pool still ends, and its workers with it", async () => {
+  pool = symbolicPool({ workers: 1 });
+  const program = `import { symbolicPool } from ${JSON.stringify(join(import.meta.dir, "symbolic-pool.ts"))};
+    const pool = symbolicPool({ workers: 1 });
+    console.log(await pool.ask(${JSON.stringify(equalRoots)}), ...pool.processIds());`;
+  const child = Bun.spawn([process.execPath, "-e", program], { stdout: "pipe" });
+  const [answer, id] = (await new Response(child.stdout).text()).trim().split(" ");
+  expect([answer, await child.exited]).toEqual(["equal", 0]);
+  const isAlive = () => existsSync(`/proc/${id}`) && !/\) Z /.test(readFileSync(`/proc/${id}/stat`, "utf8"));
+  while (isAlive()) await Bun.sleep(5);
 });
 
 test("a closed pool gives faults", async () => {

@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import type { AskSymbolic, SymbolicAnswer, SymbolicQuestion } from "./decide.ts";
-import { answerSchema, lineReader } from "./symbolic-protocol.ts";
+import { answerSchema } from "./symbolic-protocol.ts";
 
 export type SymbolicPool = {
   readonly ask: AskSymbolic;
@@ -93,7 +93,8 @@ export function symbolicPool(options: { readonly workers?: number } = {}): Symbo
     worker.clock = setTimeout(() => endLate(worker, tryMilliseconds), tryMilliseconds);
     worker.slow = setTimeout(replace, slowMilliseconds);
     setReferenced(worker, true);
-    worker.child.stdin?.write(`${JSON.stringify({ id: nextId++, ...job.question })}\n`);
+    // A worker that died a moment ago cannot be sent to; its exit brings the question back.
+    worker.child.send({ id: nextId++, ...job.question }, () => undefined);
   }
 
   // Kills a worker whose try is over; one that load kept from working gets the rest of its time.
@@ -106,22 +107,19 @@ export function symbolicPool(options: { readonly workers?: number } = {}): Symbo
   }
 
   function start(): void {
-    const child = spawn(process.execPath, [workerFile()], { stdio: ["pipe", "pipe", "ignore"] });
+    const child = spawn(process.execPath, [workerFile()], { stdio: ["ignore", "ignore", "ignore", "ipc"] });
     const worker: Worker = { child, ready: false };
     workers.add(worker);
     worker.clock = setTimeout(() => child.kill("SIGKILL"), startMilliseconds);
-    child.stdout?.setEncoding("utf8");
-    const read = lineReader((line) => answered(worker, line));
-    child.stdout?.on("data", (piece) => read(String(piece)));
-    child.stdin?.on("error", () => child.kill("SIGKILL"));
+    child.on("message", (message) => answered(worker, message));
     child.on("error", () => ended(worker));
     child.on("exit", () => ended(worker));
   }
 
-  function answered(worker: Worker, line: string): void {
+  function answered(worker: Worker, message: unknown): void {
     clearTimeout(worker.clock);
     clearTimeout(worker.slow);
-    const parsed = answerSchema.safeParse(JSON.parse(line));
+    const parsed = answerSchema.safeParse(message);
     if (!parsed.success) return void worker.child.kill("SIGKILL");
     const { job } = worker;
     if ("ready" in parsed.data) {
@@ -170,13 +168,12 @@ export function symbolicPool(options: { readonly workers?: number } = {}): Symbo
 
 // An idle worker must not keep the program from ending; one with a question must.
 function setReferenced({ child }: Worker, isReferenced: boolean): void {
-  if (isReferenced) child.ref();
-  else child.unref();
-  for (const stream of [child.stdin, child.stdout]) {
-    if (stream && "ref" in stream && "unref" in stream) {
-      const set = isReferenced ? stream.ref : stream.unref;
-      if (typeof set === "function") set.call(stream);
-    }
+  if (isReferenced) {
+    child.ref();
+    child.channel?.ref?.();
+  } else {
+    child.unref();
+    child.channel?.unref?.();
   }
 }
 

@@ -1,4 +1,4 @@
-// The lines between the pool and its workers: one JSON object a line, each way.
+// The messages between the pool and its workers, each way.
 import { z } from "zod";
 import type { MathJson } from "./math-json.ts";
 
@@ -20,13 +20,3 @@ export const answerSchema = z.union([
   z.strictObject({ ready: z.literal(true) }),
   z.strictObject({ id: z.number(), is: z.enum(["equal", "different"]) }),
 ]);
-
-/** Calls `onLine` for every whole line of a stream of pieces. */
-export function lineReader(onLine: (line: string) => void): (piece: string) => void {
-  let rest = "";
-  return (piece) => {
-    const lines = `${rest}${piece}`.split("\n");
-    rest = lines.pop() ?? "";
-    for (const line of lines) if (line !== "") onLine(line);
-  };
-}
