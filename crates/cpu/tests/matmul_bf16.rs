@@ -10,7 +10,7 @@ use gradus_testing::{relative_l2, uniform};
 use half::bf16;
 
 /// A product in f64 of x, w and d_y.
-type Product = dyn Fn(&[f32], &[f32], &[f32]) -> Vec<f64>;
+type Product<'a> = dyn Fn(&[f32], &[f32], &[f32]) -> Vec<f64> + 'a;
 
 /// (m, n, k): odd sizes, whole panels, several blocks of steps, more rows than one task takes.
 const SHAPES: [(usize, usize, usize); 12] = [
@@ -182,7 +182,7 @@ fn agrees_with_f64_at_every_shape() {
     let backend = backend(fastest(), 2);
     for shape @ (m, n, k) in SHAPES {
         let (x, w, d_y, before) = (uniform(1, m * k), uniform(2, n * k), uniform(3, m * n), uniform(5, n * k));
-        let check = |what: &str, found: &[f32], exact: &Product| {
+        let check = |what: &str, found: &[f32], exact: &Product<'_>| {
             let of_rounded = relative_l2(found, &exact(&rounded(&x), &rounded(&w), &rounded(&d_y)));
             let of_inputs = relative_l2(found, &exact(&x, &w, &d_y));
             assert!(of_rounded <= 1e-6 && of_inputs <= 1e-2, "{what} {shape:?}: {of_rounded:e}, {of_inputs:e}");
