@@ -6,9 +6,10 @@ mod device;
 mod reference;
 
 use device::{
-    assert_same_bits, differences, doubles, fastest, floats, poisoned, read, same_everywhere, weighted_sum, words,
+    assert_same_bits, differences, doubles, fastest, floats, halves, poisoned, poisoned_halves, read, read_halves,
+    rounded, same_everywhere, weighted_sum, words,
 };
-use gradus_cpu::CpuBackend;
+use gradus_cpu::{Buffer, CpuBackend};
 use gradus_ops::{AttentionShape, Backend};
 use gradus_testing::{relative_l2, uniform};
 
@@ -29,6 +30,8 @@ struct Case {
     cu_seqlens: Vec<u32>,
     qkv: Vec<f32>,
     d_out: Vec<f32>,
+    /// Whether qkv and out are bf16.
+    half: bool,
 }
 
 impl Case {
@@ -36,7 +39,17 @@ impl Case {
         let tokens = lengths.iter().sum::<u32>() as usize;
         // Large enough scores that some keys matter and most do not.
         let qkv = uniform(1, tokens * shape.qkv_dim()).iter().map(|x| x * 3.0).collect();
-        Case { shape, cu_seqlens: cumulative(lengths), qkv, d_out: uniform(2, tokens * shape.q_dim()) }
+        Case { shape, cu_seqlens: cumulative(lengths), qkv, d_out: uniform(2, tokens * shape.q_dim()), half: false }
+    }
+
+    /// The same with qkv rounded to bf16, in f32 or bf16 memory.
+    fn rounded(&self, half: bool) -> Case {
+        let (cu_seqlens, d_out) = (self.cu_seqlens.clone(), self.d_out.clone());
+        Case { shape: self.shape, cu_seqlens, qkv: rounded(&self.qkv), d_out, half }
+    }
+
+    fn activations(&self, backend: &CpuBackend, values: &[f32]) -> Buffer {
+        if self.half { halves(backend, values) } else { floats(backend, values) }
     }
 
     fn tokens(&self) -> usize {
@@ -45,18 +58,23 @@ impl Case {
 
     /// out, lse
     fn forward(&self, backend: &CpuBackend) -> Vec<Vec<f32>> {
-        let (qkv, cu_seqlens) = (floats(backend, &self.qkv), words(backend, &self.cu_seqlens));
-        let mut out = poisoned(backend, self.tokens() * self.shape.q_dim());
+        let (qkv, cu_seqlens) = (self.activations(backend, &self.qkv), words(backend, &self.cu_seqlens));
+        let len = self.tokens() * self.shape.q_dim();
+        let mut out = if self.half { poisoned_halves(backend, len) } else { poisoned(backend, len) };
         let mut lse = poisoned(backend, self.tokens() * self.shape.heads);
         let sequences = self.cu_seqlens.len() - 1;
         backend.attention(self.shape, &qkv, &cu_seqlens, sequences, &mut out, &mut lse).unwrap();
-        vec![read(backend, &out), read(backend, &lse)]
+        vec![if self.half { read_halves(backend, &out) } else { read(backend, &out) }, read(backend, &lse)]
     }
 
     fn backward(&self, backend: &CpuBackend) -> Vec<f32> {
         let forward = self.forward(backend);
-        let (out, lse) = (floats(backend, &forward[0]), floats(backend, &forward[1]));
-        let (qkv, cu_seqlens) = (floats(backend, &self.qkv), words(backend, &self.cu_seqlens));
+        self.backward_of(backend, &forward[0], &forward[1])
+    }
+
+    fn backward_of(&self, backend: &CpuBackend, out: &[f32], lse: &[f32]) -> Vec<f32> {
+        let (out, lse) = (self.activations(backend, out), floats(backend, lse));
+        let (qkv, cu_seqlens) = (self.activations(backend, &self.qkv), words(backend, &self.cu_seqlens));
         let (d_out, mut d_qkv) = (floats(backend, &self.d_out), poisoned(backend, self.qkv.len()));
         let sequences = self.cu_seqlens.len() - 1;
         backend.attention_backward(self.shape, &qkv, &cu_seqlens, sequences, &out, &lse, &d_out, &mut d_qkv).unwrap();
@@ -70,13 +88,22 @@ impl Case {
     }
 }
 
-const SHAPES: [AttentionShape; 6] =
-    [heads(4, 2, 8), heads(7, 1, 24), heads(2, 2, 64), heads(14, 2, 16), heads(1, 1, 128), heads(65, 1, 8)];
+const SHAPES: [AttentionShape; 9] = [
+    heads(4, 2, 8),
+    heads(7, 1, 24),
+    heads(3, 3, 40),
+    heads(2, 2, 64),
+    heads(6, 2, 80),
+    heads(14, 2, 16),
+    heads(1, 1, 128),
+    heads(9, 1, 56),
+    heads(65, 1, 8),
+];
 
 #[test]
 fn forward_agrees_with_f64() {
     for shape in SHAPES {
-        let case = Case::new(shape, &[1, 5, 0, 64, 99, 130]);
+        let case = Case::new(shape, &[1, 5, 0, 63, 64, 65, 99, 130]);
         case.check_forward(&same_everywhere(|backend| case.forward(backend)));
     }
 }
@@ -87,8 +114,36 @@ fn forward_never_reads_what_an_earlier_batch_left() {
     let mut other = Case::new(heads(4, 2, 8), &[300]);
     other.qkv.fill(f32::NAN);
     let (fresh, used) = (fastest(), fastest());
-    other.forward(&used);
+    other.backward(&used);
     assert_same_bits(&case.forward(&used).concat(), &case.forward(&fresh).concat(), "after a batch of NaN");
+    other.backward(&used);
+    assert_same_bits(&case.backward(&used), &case.backward(&fresh), "gradients after a batch of NaN");
+}
+
+#[test]
+fn long_batches_agree_with_f64() {
+    // More tokens than one turn of the caches takes, in sequences of very different lengths.
+    let case = Case::new(heads(2, 1, 8), &[989, 1, 700, 0, 600, 3, 1100]);
+    case.check_forward(&same_everywhere(|backend| case.forward(backend)));
+    let found = same_everywhere(|backend| vec![case.backward(backend)]).remove(0);
+    let expected = reference::backward(case.shape, &doubles(&case.qkv), &case.cu_seqlens, &doubles(&case.d_out));
+    let distance = relative_l2(&found, &expected);
+    assert!(distance < 5e-6, "{distance}");
+}
+
+#[test]
+fn bf16_computes_in_f32_and_rounds_the_output_once() {
+    for shape in SHAPES {
+        let case = Case::new(shape, &[1, 5, 0, 64, 99, 130]);
+        let [half, single] = [true, false].map(|half| case.rounded(half));
+        let found = same_everywhere(|backend| half.forward(backend));
+        let expected = single.forward(&fastest());
+        assert_same_bits(&found[0], &rounded(&expected[0]), "out");
+        assert_same_bits(&found[1], &expected[1], "lse");
+        let gradient = same_everywhere(|backend| vec![half.backward(backend)]).remove(0);
+        let expected = single.backward_of(&fastest(), &found[0], &found[1]);
+        assert_same_bits(&gradient, &expected, "d_qkv");
+    }
 }
 
 #[test]
@@ -109,6 +164,7 @@ fn a_sequence_is_the_same_alone() {
         let first = case.cu_seqlens[index] as usize;
         let part = |values: &[f32], width: usize| values[first * width..][..*length as usize * width].to_vec();
         let alone = Case {
+            half: false,
             shape: case.shape,
             cu_seqlens: vec![0, *length],
             qkv: part(&case.qkv, case.shape.qkv_dim()),
@@ -152,7 +208,7 @@ fn the_reference_backward_equals_differences() {
 #[test]
 fn backward_agrees_with_f64() {
     for shape in SHAPES {
-        let case = Case::new(shape, &[1, 5, 0, 64, 130]);
+        let case = Case::new(shape, &[1, 5, 0, 63, 64, 65, 130]);
         let found = same_everywhere(|backend| vec![case.backward(backend)]).remove(0);
         let expected = reference::backward(shape, &doubles(&case.qkv), &case.cu_seqlens, &doubles(&case.d_out));
         let distance = relative_l2(&found, &expected);

@@ -4,7 +4,10 @@
 
 mod device;
 
-use device::{assert_same_bits, fastest, floats, poisoned, read, same_everywhere, words};
+use device::{
+    assert_same_bits, fastest, floats, halves, poisoned, poisoned_halves, read, read_halves, rounded, same_everywhere,
+    words,
+};
 use gradus_cpu::{Buffer, CpuBackend};
 use gradus_ops::{AttentionShape, Backend, KvPageShape, PAGE_TOKENS};
 use gradus_testing::uniform;
@@ -24,7 +27,8 @@ struct Cache {
 }
 
 impl Cache {
-    fn new(backend: &CpuBackend, attention: AttentionShape, lengths: &[usize]) -> Cache {
+    fn new(backend: &CpuBackend, packed: &Packed) -> Cache {
+        let (attention, lengths) = (packed.shape, &packed.lengths);
         let pages_max = lengths.iter().max().unwrap().div_ceil(PAGE_TOKENS) + 1;
         let used: usize = lengths.iter().map(|length| length.div_ceil(PAGE_TOKENS)).sum();
         let shape = KvPageShape { attention, pages: used + 3 };
@@ -38,7 +42,7 @@ impl Cache {
                 next -= 1;
             }
         }
-        let pages = || poisoned(backend, shape.elements());
+        let pages = || packed.output(backend, shape.elements());
         Cache { shape, pages_max, table, k_pages: pages(), v_pages: pages() }
     }
 
@@ -56,10 +60,10 @@ impl Cache {
         let positions = words(backend, &column(&|row| row.1 as u32));
         let sequences = words(backend, &column(&|row| row.0 as u32));
         let values: Vec<f32> = rows.iter().flat_map(|row| packed.row(row.0, row.1).to_vec()).collect();
-        let qkv = floats(backend, &values);
+        let qkv = packed.activations(backend, &values);
         let count = rows.len();
         backend.kv_append(self.shape, &qkv, &slots, count, &mut self.k_pages, &mut self.v_pages).unwrap();
-        let mut out = poisoned(backend, count * self.shape.attention.q_dim());
+        let mut out = packed.output(backend, count * self.shape.attention.q_dim());
         let table = words(backend, &self.table);
         backend
             .paged_attention(
@@ -75,7 +79,7 @@ impl Cache {
                 &mut out,
             )
             .unwrap();
-        read(backend, &out)
+        packed.read(backend, &out)
     }
 }
 
@@ -83,12 +87,32 @@ struct Packed {
     shape: AttentionShape,
     lengths: Vec<usize>,
     qkv: Vec<f32>,
+    /// Whether qkv, out, keys and values are bf16.
+    half: bool,
 }
 
 impl Packed {
     fn new(shape: AttentionShape, lengths: &[usize]) -> Packed {
         let qkv = uniform(1, lengths.iter().sum::<usize>() * shape.qkv_dim());
-        Packed { shape, lengths: lengths.to_vec(), qkv: qkv.iter().map(|x| x * 3.0).collect() }
+        Packed { shape, lengths: lengths.to_vec(), qkv: qkv.iter().map(|x| x * 3.0).collect(), half: false }
+    }
+
+    fn halves(shape: AttentionShape, lengths: &[usize]) -> Packed {
+        let packed = Packed::new(shape, lengths);
+        Packed { qkv: rounded(&packed.qkv), half: true, ..packed }
+    }
+
+    fn activations(&self, backend: &CpuBackend, values: &[f32]) -> Buffer {
+        if self.half { halves(backend, values) } else { floats(backend, values) }
+    }
+
+    /// Memory of NaN.
+    fn output(&self, backend: &CpuBackend, len: usize) -> Buffer {
+        if self.half { poisoned_halves(backend, len) } else { poisoned(backend, len) }
+    }
+
+    fn read(&self, backend: &CpuBackend, buffer: &Buffer) -> Vec<f32> {
+        if self.half { read_halves(backend, buffer) } else { read(backend, buffer) }
     }
 
     fn first(&self, sequence: usize) -> usize {
@@ -103,16 +127,16 @@ impl Packed {
     fn attention(&self, backend: &CpuBackend) -> Vec<f32> {
         let cu_seqlens: Vec<u32> = (0..=self.lengths.len()).map(|sequence| self.first(sequence) as u32).collect();
         let tokens = self.first(self.lengths.len());
-        let mut out = poisoned(backend, tokens * self.shape.q_dim());
+        let mut out = self.output(backend, tokens * self.shape.q_dim());
         let mut lse = poisoned(backend, tokens * self.shape.heads);
-        let (qkv, cu_seqlens) = (floats(backend, &self.qkv), words(backend, &cu_seqlens));
+        let (qkv, cu_seqlens) = (self.activations(backend, &self.qkv), words(backend, &cu_seqlens));
         backend.attention(self.shape, &qkv, &cu_seqlens, self.lengths.len(), &mut out, &mut lse).unwrap();
-        read(backend, &out)
+        self.read(backend, &out)
     }
 
     /// Runs the steps on a fresh cache and compares each row with packed attention.
     fn check(&self, backend: &CpuBackend, expected: &[f32], steps: &[Vec<(usize, Range<usize>)>]) {
-        let mut cache = Cache::new(backend, self.shape, &self.lengths);
+        let mut cache = Cache::new(backend, self);
         let width = self.shape.q_dim();
         for pieces in steps {
             let found = cache.step(backend, self, pieces);
@@ -140,18 +164,27 @@ fn chunks(lengths: &[usize], chunk: usize) -> Vec<Vec<(usize, Range<usize>)>> {
         .collect()
 }
 
-const SHAPES: [AttentionShape; 5] =
-    [heads(4, 2, 8), heads(7, 1, 24), heads(2, 2, 64), heads(14, 2, 16), heads(70, 1, 8)];
+const SHAPES: [AttentionShape; 8] = [
+    heads(4, 2, 8),
+    heads(7, 1, 24),
+    heads(3, 3, 40),
+    heads(2, 2, 64),
+    heads(6, 2, 80),
+    heads(14, 2, 16),
+    heads(1, 1, 128),
+    heads(70, 1, 8),
+];
 
 #[test]
 fn every_chunking_equals_packed_attention() {
-    let lengths = [1, 17, 64, 65, 130];
+    let lengths = [1, 17, 63, 64, 65, 130];
     let backend = fastest();
     for shape in SHAPES {
-        let packed = Packed::new(shape, &lengths);
-        let expected = packed.attention(&backend);
-        for chunk in [1, 2, 7, 16, 50, 64, 200] {
-            packed.check(&backend, &expected, &chunks(&lengths, chunk));
+        for packed in [Packed::new(shape, &lengths), Packed::halves(shape, &lengths)] {
+            let expected = packed.attention(&backend);
+            for chunk in [1, 2, 7, 16, 50, 64, 200] {
+                packed.check(&backend, &expected, &chunks(&lengths, chunk));
+            }
         }
     }
 }
@@ -174,22 +207,44 @@ fn decode_and_prefill_mix_in_one_step() {
 #[test]
 fn splits_are_the_same_in_decode() {
     let lengths = [2120, 30];
-    let packed = Packed::new(heads(2, 1, 8), &lengths);
-    let backend = fastest();
     let mut steps = vec![vec![(0, 0..2040)], vec![(0, 2040..2043), (1, 0..20)]];
     steps.extend((2043..2070).map(|position| vec![(0, position..position + 1)]));
     steps.push(vec![(1, 20..30), (0, 2070..2120)]);
-    packed.check(&backend, &packed.attention(&backend), &steps);
+    for packed in [Packed::new(heads(2, 1, 8), &lengths), Packed::halves(heads(2, 1, 8), &lengths)] {
+        let expected = packed.attention(&fastest());
+        // The more threads, the more often the splits of one token are tasks of their own.
+        for threads in 1..=4 {
+            let backend = CpuBackend::new(Some(threads)).unwrap();
+            packed.check(&backend, &expected, &steps);
+        }
+    }
+}
+
+#[test]
+fn splits_merge_in_order() {
+    let lengths = [6300, 2049, 4096];
+    let packed = Packed::new(heads(3, 1, 8), &lengths);
+    let expected = packed.attention(&fastest());
+    let prefill: Vec<_> = (0..3).map(|sequence| (sequence, 0..lengths[sequence] - 2)).collect();
+    let decode =
+        |back: usize| (0..3).map(move |sequence| (sequence, lengths[sequence] - back..lengths[sequence] - back + 1));
+    for threads in [1, 4] {
+        let backend = CpuBackend::new(Some(threads)).unwrap();
+        packed.check(&backend, &expected, &[prefill.clone(), decode(2).collect(), decode(1).collect()]);
+    }
 }
 
 #[test]
 fn levels_and_threads_agree() {
     let lengths = [65, 3, 20];
-    let packed = Packed::new(heads(4, 2, 8), &lengths);
-    same_everywhere(|backend| {
-        let mut cache = Cache::new(backend, packed.shape, &lengths);
-        chunks(&lengths, 13).iter().map(|pieces| cache.step(backend, &packed, pieces)).collect()
-    });
+    for shape in SHAPES {
+        for packed in [Packed::new(shape, &lengths), Packed::halves(shape, &lengths)] {
+            same_everywhere(|backend| {
+                let mut cache = Cache::new(backend, &packed);
+                chunks(&lengths, 13).iter().map(|pieces| cache.step(backend, &packed, pieces)).collect()
+            });
+        }
+    }
 }
 
 #[test]
@@ -197,16 +252,22 @@ fn a_copied_page_serves_a_second_sequence() {
     // Two sequences with the same first 20 positions: the second one takes page 0 and a copy of page 1.
     let shape = heads(4, 2, 8);
     let backend = fastest();
-    let mut packed = Packed::new(shape, &[30, 30]);
+    for packed in [Packed::new(shape, &[30, 30]), Packed::halves(shape, &[30, 30])] {
+        share_a_page(&backend, packed);
+    }
+}
+
+fn share_a_page(backend: &CpuBackend, mut packed: Packed) {
+    let shape = packed.shape;
     let dim = shape.qkv_dim();
     packed.qkv.copy_within(0..20 * dim, 30 * dim);
-    let expected = packed.attention(&backend);
-    let mut cache = Cache::new(&backend, shape, &packed.lengths);
-    cache.step(&backend, &packed, &[(0, 0..20)]);
+    let expected = packed.attention(backend);
+    let mut cache = Cache::new(backend, &packed);
+    cache.step(backend, &packed, &[(0, 0..20)]);
     let (from, to) = (cache.table[1] as usize, cache.table[cache.pages_max + 1] as usize);
     cache.table[cache.pages_max] = cache.table[0];
     backend.kv_copy_page(cache.shape, from, to, &mut cache.k_pages, &mut cache.v_pages).unwrap();
-    let found = cache.step(&backend, &packed, &[(0, 20..30), (1, 20..30)]);
+    let found = cache.step(backend, &packed, &[(0, 20..30), (1, 20..30)]);
     let width = shape.q_dim();
     assert_same_bits(&found[..10 * width], &expected[20 * width..30 * width], "first sequence");
     assert_same_bits(&found[10 * width..], &expected[50 * width..], "second sequence");

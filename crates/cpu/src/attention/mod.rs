@@ -7,6 +7,7 @@ mod forward;
 mod packed;
 mod paged;
 mod pages;
+mod panel;
 mod product;
 mod registers;
 mod scratch;
