@@ -48,7 +48,7 @@ test("one line a row, in order, whatever the row", async () => {
   expect(lines[6].detail).toContain('"response"');
   expect(lines[7].detail).toContain("line 8");
   expect(errors).toBe(
-    "8 rows in 0.0 s (mode strict): 4 fault, 2 correct, 1 wrong, 1 no-answer, 50.0% of the graded correct\n",
+    "8 rows in 0.0 s (mode strict): 4 fault, 2 correct, 1 no-answer, 1 wrong, 50.0% of the graded correct\n",
   );
 });
 

@@ -129,7 +129,9 @@ function plainLine({ id }: JudgeRow, verdict: Verdict): string {
 }
 
 function summaryOf(rows: number, counts: ReadonlyMap<string, number>, mode: MathMode, milliseconds: number): string {
-  const kinds = [...counts].sort(([, a], [, b]) => b - a).map(([kind, count]) => `${count} ${kind}`);
+  const kinds = [...counts]
+    .sort(([x, a], [y, b]) => b - a || (x < y ? -1 : 1))
+    .map(([kind, count]) => `${count} ${kind}`);
   const correct = counts.get("correct") ?? 0;
   const graded = rows - (counts.get("fault") ?? 0);
   const share = graded === 0 ? "" : `, ${((100 * correct) / graded).toFixed(1)}% of the graded correct`;

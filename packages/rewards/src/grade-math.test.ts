@@ -24,6 +24,7 @@ const pathological: readonly (readonly [name: string, answer: string])[] = [
   ["many factors", Array.from({ length: 60 }, (_, index) => `(a_{${index}}+b_{${index}})`).join("")],
   ["many signs", `${"1\\pm ".repeat(300)}1`],
   ["a chain of powers", `${"2^".repeat(500)}2`],
+  ["a chain of powers of two primes", `${"15^".repeat(40)}2`],
   ["open text", "\\text{".repeat(300)],
   ["open dollars and brackets", "\\( $ \\[ ".repeat(3000)],
 ];

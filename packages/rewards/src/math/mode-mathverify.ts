@@ -53,7 +53,7 @@ function delimited(gold: string, types: readonly MatchType[]): string {
 }
 
 function hasDelimiters(text: string): boolean {
-  return /\$|\\boxed|\\\(|\\\[/.test(text);
+  return /(?<!\\)\$|\\boxed|\\\(|\\\[/.test(text);
 }
 
 /** The first place, by priority and from the end, that can be read; else the text of the first place. */

@@ -93,7 +93,7 @@ function openFunction(name: string, argument: Quotient, context: NormalContext):
   // Odd and even functions: the sign of the argument's first term is taken out.
   const flipped = (oddFunctions.has(name) || evenFunctions.has(name)) && leadsNegative(argument);
   const inner = flipped ? negate(argument) : argument;
-  const result = whole(atom(`${name}(${quotientKey(inner)})`));
+  const result = whole(namedAtom(context, `${name}(${quotientKey(inner)})`));
   return flipped && oddFunctions.has(name) ? negate(result) : result;
 }
 
@@ -105,9 +105,15 @@ function leadsNegative({ over }: Quotient): boolean {
   return first !== undefined && first[1].coefficient.numerator < 0n;
 }
 
+// An atom named after what it holds. Names of nested powers double at every level, so their length counts as work.
+function namedAtom(context: NormalContext, name: string, exponent: Rational = rational(1n)): Polynomial {
+  spend(context.budget, name.length >> 3);
+  return atom(name, exponent);
+}
+
 function opaque(name: string, args: readonly Expression[], context: NormalContext): Quotient {
   context.canonical = false;
-  return whole(atom(`${name}(${args.map((part) => quotientKey(normalForm(part, context))).join(";")})`));
+  return whole(namedAtom(context, `${name}(${args.map((part) => quotientKey(normalForm(part, context))).join(";")})`));
 }
 
 function quotientKey({ over, under }: Quotient): string {
@@ -177,7 +183,7 @@ function raiseTerms(base: Polynomial, exponent: Rational, context: NormalContext
     const isEvenUnderEvenRoot = inner.numerator % 2n === 0n && exponent.denominator % 2n === 0n && !isPositive(name);
     // √(x²) is |x| and not x.
     const factor = isEvenUnderEvenRoot
-      ? atom(`abs(${name})`, multiplyRational(inner, exponent))
+      ? namedAtom(context, `abs(${name})`, multiplyRational(inner, exponent))
       : atom(name, multiplyRational(inner, exponent));
     if (isEvenUnderEvenRoot || (name === "i" && exponent.denominator !== 1n)) context.canonical = false;
     result = multiply(result, factor, context);
@@ -193,6 +199,7 @@ function rootAtom(base: Polynomial, exponent: Rational, context: NormalContext):
   context.canonical = false;
   const root = rational(1n, exponent.denominator);
   const name = `root${exponent.denominator}(${polynomialKey(base)})`;
+  spend(context.budget, name.length >> 3);
   context.roots.set(name, base);
   const integer = exponent.numerator / exponent.denominator;
   const rest = exponent.numerator - integer * exponent.denominator;
@@ -219,7 +226,7 @@ function raiseNumber(base: Rational, exponent: Rational, context: NormalContext)
     for (const [prime, count] of primes) {
       const raised = multiplyRational(power, rational(BigInt(count)));
       if (raised.denominator === 1n && !fitsPower(rational(prime), raised.numerator)) context.canonical = false;
-      result = multiply(result, atom(`#${prime}`, raised), context);
+      result = multiply(result, namedAtom(context, `#${prime}`, raised), context);
     }
   }
   return result;
@@ -263,7 +270,7 @@ function raiseToTerms(base: Quotient, exponent: Quotient, context: NormalContext
       const factor =
         powers.length === 0
           ? atom(name, raised)
-          : atom(`pow(${name};${polynomialKey(termOf(rational(1n), powers))})`, raised);
+          : namedAtom(context, `pow(${name};${polynomialKey(termOf(rational(1n), powers))})`, raised);
       result = multiply(result, factor, context);
     }
   }
@@ -272,5 +279,5 @@ function raiseToTerms(base: Quotient, exponent: Quotient, context: NormalContext
 
 function opaquePower(base: Quotient, exponent: Quotient, context: NormalContext): Quotient {
   context.canonical = false;
-  return whole(atom(`power(${quotientKey(base)};${quotientKey(exponent)})`));
+  return whole(namedAtom(context, `power(${quotientKey(base)};${quotientKey(exponent)})`));
 }
