@@ -3,7 +3,8 @@
 use crate::CpuBackend;
 use crate::activation::{Activation, is_bf16, load_rest, run_rows, store_rest};
 use crate::buffer::{Buffer, PANEL, Weight};
-use crate::memory_ops::add_body;
+use crate::level::Level;
+use crate::memory_ops::add_range;
 use crate::packing::{read_row, set_row};
 use crate::pool::{DisjointMut, run_ranges};
 use crate::vector::{Vector, dispatch_vector};
@@ -108,16 +109,13 @@ pub(crate) fn embedding_backward(
     Ok(())
 }
 
-dispatch_vector! {
-    fn add_rows(panel: &mut [f32], lane: usize, cols: usize, keys: &[u64], d_out: &[f32]) = add_rows_body;
-}
-
 /// Row `lane` of a panel += the rows of d_out[.., cols] whose tokens are in the low halves of `keys`, one after the other.
-#[inline(always)]
-fn add_rows_body<V: Vector>(panel: &mut [f32], lane: usize, cols: usize, keys: &[u64], d_out: &[f32]) {
+///
+/// Not itself compiled for a level: gathers and scatters are slower than single loads and stores.
+fn add_rows(level: Level, panel: &mut [f32], lane: usize, cols: usize, keys: &[u64], d_out: &[f32]) {
+    let d_row = |key: &u64| &d_out[*key as u32 as usize * cols..][..cols];
     if let [key] = keys {
-        let d_row = &d_out[*key as u32 as usize * cols..][..cols];
-        for (group, d_out) in panel.as_chunks_mut::<PANEL>().0.iter_mut().zip(d_row) {
+        for (group, d_out) in panel.as_chunks_mut::<PANEL>().0.iter_mut().zip(d_row(key)) {
             group[lane] += d_out;
         }
         return;
@@ -128,8 +126,7 @@ fn add_rows_body<V: Vector>(panel: &mut [f32], lane: usize, cols: usize, keys: &
         let row = &mut row[..panel.len() / PANEL];
         read_row(panel, lane, row);
         for key in keys {
-            let d_row = &d_out[*key as u32 as usize * cols..][..cols];
-            add_body::<V>(row, &d_row[piece * COLUMNS..][..row.len()]);
+            add_range(level, row, &d_row(key)[piece * COLUMNS..][..row.len()]);
         }
         set_row(panel, lane, row);
     }

@@ -38,9 +38,8 @@ dispatch_vector! {
     pub(crate) fn add_range(y: &mut [f32], x: &[f32]) = add_body;
 }
 
-/// y += x
 #[inline(always)]
-pub(crate) fn add_body<V: Vector>(y: &mut [f32], x: &[f32]) {
+fn add_body<V: Vector>(y: &mut [f32], x: &[f32]) {
     let ((y, y_rest), (x, x_rest)) = (y.as_chunks_mut::<LANES>(), x.as_chunks::<LANES>());
     for (y, x) in y.iter_mut().zip(x) {
         (V::load(y) + V::load(x)).store(y);
