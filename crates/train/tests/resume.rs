@@ -10,11 +10,12 @@ use std::process::{Child, Command, Stdio};
 
 use gradus_cpu::CpuBackend;
 use gradus_model::Model;
+use gradus_ops::Precision;
 use gradus_train::{
     Error, LoadedCheckpoint, OnExisting, SaveRequest, Trainer, latest_good, load_checkpoint, save_checkpoint,
     verify_checkpoint,
 };
-use tiny::{backend, batch, model, options, request, save, weight_bits};
+use tiny::{backend, batch, model, model_in, options, request, save, weight_bits};
 
 fn train(model: &mut Model<CpuBackend>, trainer: &mut Trainer<CpuBackend>, steps: std::ops::Range<u64>) -> Vec<u64> {
     let step = |step| {
@@ -37,14 +38,21 @@ fn names(folder: &Path) -> Vec<String> {
 
 #[test]
 fn a_resumed_trainer_goes_on_bit_for_bit() {
+    for precision in [Precision::F32, Precision::Bf16] {
+        check_resume(precision);
+    }
+}
+
+fn check_resume(precision: Precision) {
     let folder = tempfile::tempdir().unwrap();
-    let (mut unbroken, mut trainer) = (model(11), Trainer::new());
+    let (mut unbroken, mut trainer) = (model_in(11, precision), Trainer::new());
     let mut losses = train(&mut unbroken, &mut trainer, 0..5);
     let fifth = save(&unbroken, &trainer, folder.path(), 5).unwrap();
     losses.extend(train(&mut unbroken, &mut trainer, 5..10));
     let tenth = save(&unbroken, &trainer, folder.path(), 10).unwrap();
 
     let LoadedCheckpoint { mut model, mut trainer, recipe_json, manifest, warnings } = load(&fifth);
+    assert_eq!((model.precision, manifest.dtype.as_str()), (precision, precision.name()));
     assert_eq!((trainer.steps(), recipe_json.as_str(), warnings.len()), (5, r#"{"stage": 1}"#, 0));
     assert_eq!((manifest.step, manifest.device_kind.as_str(), manifest.commit.as_deref()), (5, "cpu", Some("abc")));
     assert_eq!(train(&mut model, &mut trainer, 5..10), losses[5..]);

@@ -54,14 +54,14 @@ fn load_trainer<B: Backend>(checkpoint: &VerifiedCheckpoint, model: &mut Model<B
         path: checkpoint.path.clone(),
         reason: format!("{OPTIMIZER} does not say how many steps were made"),
     })?;
-    if file.names().next().is_none() {
-        return Ok(Trainer::resumed(steps, None));
-    }
     let has_masters = file.names().any(|name| name.starts_with(MASTER));
     if has_masters && model.precision != Precision::Bf16 {
         model.parameters.read(&model.backend, MASTER, &file)?;
     }
-    if model.precision == Precision::Q8 {
+    let has_moments = file.names().next().is_some();
+    // Without moments the first step makes the state, unless the weights hold more than a bf16 policy's parameters do.
+    let has_state = has_moments || checkpoint.manifest.dtype != model.precision.name();
+    if model.precision == Precision::Q8 || !has_state {
         return Ok(Trainer::resumed(steps, None));
     }
     let mut state = OptimizerState::new(model)?;
@@ -72,8 +72,10 @@ fn load_trainer<B: Backend>(checkpoint: &VerifiedCheckpoint, model: &mut Model<B
             masters.read(&model.backend, "", &Checkpoint::open(&checkpoint.path)?)?;
         }
     }
-    state.m.read(&model.backend, FIRST_MOMENT, &file)?;
-    state.v.read(&model.backend, SECOND_MOMENT, &file)?;
+    if has_moments {
+        state.m.read(&model.backend, FIRST_MOMENT, &file)?;
+        state.v.read(&model.backend, SECOND_MOMENT, &file)?;
+    }
     Ok(Trainer::resumed(steps, Some(state)))
 }
 

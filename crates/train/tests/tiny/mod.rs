@@ -25,7 +25,11 @@ pub fn backend() -> Arc<CpuBackend> {
 }
 
 pub fn model(seed: u64) -> Model<CpuBackend> {
-    Model::random(ModelConfig::from_json(CONFIG).unwrap(), backend(), seed, Precision::F32).unwrap()
+    model_in(seed, Precision::F32)
+}
+
+pub fn model_in(seed: u64, precision: Precision) -> Model<CpuBackend> {
+    Model::random(ModelConfig::from_json(CONFIG).unwrap(), backend(), seed, precision).unwrap()
 }
 
 pub fn options() -> StepOptions {
