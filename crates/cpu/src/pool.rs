@@ -34,16 +34,21 @@ pub struct Pool {
 struct Shared {
     job: UnsafeCell<Option<Job>>,
     open: AtomicBool,
-    inside: AtomicUsize,
-    next: AtomicUsize,
+    inside: OwnLine<AtomicUsize>,
+    next: OwnLine<AtomicUsize>,
     /// Number of runs published, so that a worker knows whether it has seen the present one.
-    runs: AtomicUsize,
+    runs: OwnLine<AtomicUsize>,
     stop: AtomicBool,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     /// The caller sleeps here until the last worker is out.
     left: Mutex<()>,
     all_left: Condvar,
 }
+
+/// Alone in its cache lines (two, as the hardware fetches them), so that threads which look at one counter do not slow down those
+/// that change another.
+#[repr(align(128))]
+struct OwnLine<T>(T);
 
 #[derive(Clone, Copy)]
 struct Job {
@@ -68,9 +73,9 @@ impl Pool {
         let shared = Arc::new(Shared {
             job: UnsafeCell::new(None),
             open: AtomicBool::new(false),
-            inside: AtomicUsize::new(0),
-            next: AtomicUsize::new(0),
-            runs: AtomicUsize::new(0),
+            inside: OwnLine(AtomicUsize::new(0)),
+            next: OwnLine(AtomicUsize::new(0)),
+            runs: OwnLine(AtomicUsize::new(0)),
             stop: AtomicBool::new(false),
             panic: Mutex::new(None),
             left: Mutex::new(()),
@@ -105,9 +110,9 @@ impl Pool {
         let job = Job { tasks, body };
         // SAFETY: the last run is closed and left by all, and `running` keeps other callers out.
         unsafe { *self.shared.job.get() = Some(job) };
-        self.shared.next.store(0, Ordering::Relaxed);
+        self.shared.next.0.store(0, Ordering::Relaxed);
         self.shared.open.store(true, Ordering::SeqCst);
-        self.shared.runs.fetch_add(1, Ordering::SeqCst);
+        self.shared.runs.0.fetch_add(1, Ordering::SeqCst);
         for worker in self.workers.iter().take(tasks - 1) {
             worker.thread().unpark();
         }
@@ -138,14 +143,14 @@ impl Shared {
         let _mode = ContractMode::enter();
         let mut seen = 0;
         while self.wait_for_run(&mut seen) {
-            self.inside.fetch_add(1, Ordering::SeqCst);
+            self.inside.0.fetch_add(1, Ordering::SeqCst);
             if self.open.load(Ordering::SeqCst) {
                 // SAFETY: counted inside an open run, so the caller leaves `job` alone until this worker is out.
                 if let Some(job) = unsafe { *self.job.get() } {
                     self.take_tasks(job);
                 }
             }
-            if self.inside.fetch_sub(1, Ordering::SeqCst) == 1 && !self.open.load(Ordering::SeqCst) {
+            if self.inside.0.fetch_sub(1, Ordering::SeqCst) == 1 && !self.open.load(Ordering::SeqCst) {
                 drop(lock(&self.left));
                 self.all_left.notify_all();
             }
@@ -155,7 +160,7 @@ impl Shared {
     /// False when the pool stops.
     fn wait_for_run(&self, seen: &mut usize) -> bool {
         let mut arrived = || {
-            let runs = self.runs.load(Ordering::SeqCst);
+            let runs = self.runs.0.load(Ordering::SeqCst);
             let arrived = runs != *seen;
             *seen = runs;
             arrived
@@ -172,7 +177,7 @@ impl Shared {
     fn take_tasks(&self, job: Job) {
         IN_TASK.set(true);
         loop {
-            let task = self.next.fetch_add(1, Ordering::Relaxed);
+            let task = self.next.0.fetch_add(1, Ordering::Relaxed);
             if task >= job.tasks {
                 break;
             }
@@ -186,11 +191,11 @@ impl Shared {
     }
 
     fn wait_until_left(&self) {
-        if spin_until(|| self.inside.load(Ordering::SeqCst) == 0) {
+        if spin_until(|| self.inside.0.load(Ordering::SeqCst) == 0) {
             return;
         }
         let mut guard = lock(&self.left);
-        while self.inside.load(Ordering::SeqCst) != 0 {
+        while self.inside.0.load(Ordering::SeqCst) != 0 {
             guard = self.all_left.wait(guard).unwrap_or_else(PoisonError::into_inner);
         }
     }
