@@ -8,7 +8,7 @@ import {
   spelled,
   withoutApproximation,
 } from "./compare-strict.ts";
-import { call, type Expression, keyOf, number, variablesOf } from "./expression.ts";
+import { call, constants, type Expression, keyOf, number, variablesOf } from "./expression.ts";
 import { valueAt } from "./floating.ts";
 import { distinct, matchesAll } from "./matching.ts";
 import { realSet } from "./real-sets.ts";
@@ -34,9 +34,13 @@ export function equalLoosely(gold: Expression, given: Expression, rules: MathVer
   return compare(bare(gold), bare(renamed), rules, loose);
 }
 
-// Units go, a percent sign divides by 100, ≈ ends the answer, `x ∈ S` is S.
+// Units and bases go, a percent sign divides by 100, names lose their case, ≈ ends the answer, `x ∈ S` is S.
 function bare(expression: Expression): Expression {
   switch (expression.kind) {
+    case "symbol":
+      return constants.has(expression.name) ? expression : { ...expression, name: expression.name.toLowerCase() };
+    case "based":
+      return /^\d+$/.test(expression.digits) ? number(BigInt(expression.digits)) : expression;
     case "quantity":
       return expression.unit === "%" ? call("divide", bare(expression.value), number(100n)) : bare(expression.value);
     case "call":
@@ -103,7 +107,6 @@ function compare(gold: Expression, given: Expression, rules: MathVerifyRules, eq
     const isSameShape = gold.rows.length === given.rows.length;
     return isSameShape && gold.rows.every((row, index) => inOrder(row, given.rows[index] ?? [], rules, equal));
   }
-  if (gold.kind === "based" || given.kind === "based") return false;
   if (isNamed(gold) || isNamed(given)) return sameName(gold, given);
   return equal(gold, given);
 }
@@ -143,6 +146,9 @@ function collection(expression: Expression): Collection | undefined {
   if (expression.kind !== "sequence")
     return isSetLike(expression) ? undefined : { items: [expression], isOrdered: false, closed: false };
   const isOrdered = expression.open === "(" || expression.open === "[";
+  // Mixed brackets make an interval of two items and nothing of more.
+  if (isOrdered && expression.items.length !== 2 && (expression.open === "(") !== (expression.close === ")"))
+    return undefined;
   const closed = isOrdered && expression.items.length === 2 && (expression.open === "[" || expression.close === "]");
   return { items: expression.items, isOrdered, closed };
 }
@@ -168,16 +174,13 @@ function inOrder(
 }
 
 function isNamed(expression: Expression): boolean {
-  return expression.kind === "text" || expression.kind === "symbol";
+  return expression.kind === "text" || (expression.kind === "symbol" && !constants.has(expression.name));
 }
 
-// Names of several letters match in any case, and as products of their letters; e is e in any font and case.
+// Names match in any case, and as products of their letters; e is e in any font and case.
 function sameName(gold: Expression, given: Expression): boolean {
-  const [a, b] = [spelled(gold), spelled(given)];
-  if (a === undefined || a !== b) return false;
-  const isSingle =
-    gold.kind === "symbol" && given.kind === "symbol" && gold.name.length === 1 && given.name.length === 1;
-  return !isSingle || a === "e" || gold.name === given.name;
+  const name = spelled(gold);
+  return name !== undefined && name === spelled(given);
 }
 
 function equalScalars(a: Expression, b: Expression, places: number, equal: ScalarEqual): boolean {

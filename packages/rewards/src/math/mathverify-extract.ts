@@ -27,14 +27,14 @@ export function* candidatesIn(whole: string, types: readonly MatchType[]): Gener
     ...all.filter((place) => isAfter(text, place, /final answer[\s\S]{0,100}?\sis:?\s*[$€£]?$/i)),
     ...(types.includes("latex") ? boxedPlaces(text, latex) : []),
   ]);
-  yield ordered(
-    all.filter(
-      (place) => isAfter(text, place, /answer:[\s\S]{0,50}$/i) || isAfter(text, place, /answer:.{0,100}=\s*$/i),
-    ),
-  );
-  yield ordered(
-    all.filter((place) => isAfter(text, place, /answer[\s\S]{0,50}$/i) || isAfter(text, place, /answer.{0,100}=\s*$/i)),
-  );
+  for (const word of ["answer:", "answer"]) {
+    const equation = new RegExp(`${word}.{0,100}=\\s*$`, "i");
+    yield ordered([
+      ...nearest(text, latex, word),
+      ...nearest(text, plain, word),
+      ...plain.filter((place) => isAfter(text, place, equation)),
+    ]);
+  }
   yield ordered(all);
 }
 
@@ -44,6 +44,21 @@ function ordered(places: readonly Candidate[]): readonly Candidate[] {
 
 function isAfter(text: string, { start }: Candidate, before: RegExp): boolean {
   return before.test(text.slice(Math.max(0, start - 160), start));
+}
+
+// The place that follows each occurrence of a word, within 50 characters.
+function nearest(text: string, places: readonly Candidate[], word: string): readonly Candidate[] {
+  const starts = [...places].sort((a, b) => a.start - b.start);
+  const lower = text.toLowerCase();
+  const found: Candidate[] = [];
+  let next = 0;
+  for (let at = lower.indexOf(word); at >= 0; at = lower.indexOf(word, at + 1)) {
+    const end = at + word.length;
+    while ((starts[next]?.start ?? end) < end) next++;
+    const place = starts[next];
+    if (place && place.start - end <= 50) found.push(place);
+  }
+  return found;
 }
 
 function hopes(text: string, { end }: Candidate): boolean {

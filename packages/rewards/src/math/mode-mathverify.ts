@@ -72,7 +72,7 @@ function extract(text: string, types: readonly MatchType[]): Extracted | undefin
 function read({ pieces }: Candidate): Extracted {
   const parsed = pieces.map(({ text, isPercent, isPlain }) => {
     const { readings, plain } = parseAnswer(normalized(isPlain ? text : allBoxes(text)));
-    return { readings: isPercent ? readings.map(hundredth) : readings, plain: isPercent ? `${plain}%` : plain };
+    return { readings: isPercent ? readings.map(hundredth) : readings, plain };
   });
   const [only] = parsed;
   if (parsed.length === 1 && only) return { readings: only.readings.slice(0, 1), plain: only.plain };
