@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use gradus_cpu::{Buffer, CpuBackend, Level, Weight};
-use gradus_ops::{Backend, Error, GRADIENT_BLOCK, Precision};
+use gradus_ops::{Backend, CONTRACT_VERSION, Error, GRADIENT_BLOCK, Precision};
 use gradus_tensor::{DType, Element};
 use gradus_testing::{relative_l2, uniform};
 use half::bf16;
@@ -284,6 +284,26 @@ fn strange_values_give_equal_bits_on_every_level() {
     for level in levels() {
         assert_eq!(run(level), expected, "level {}", level.name());
     }
+}
+
+/// Whoever changes these bits changes the numerics contract and raises its version.
+#[test]
+fn bits_are_those_of_the_contract() {
+    let shape @ (m, n, k) = (130, 37, 301);
+    let (x, w, d_y) = (narrow(&uniform(1, m * k)), uniform(2, n * k), uniform(3, m * n));
+    let backend = backend(fastest(), 2);
+    let y = read::<bf16>(&backend, &forward(&backend, shape, &x, &w, Some(&uniform(4, n)), DType::BF16));
+    let [d_weight, d_bias] = backward_weight(&backend, shape, &d_y, &x, &uniform(5, n * k));
+    let y: Vec<f32> = y.into_iter().map(bf16::to_f32).collect();
+    let found = [y, backward_input(&backend, shape, &d_y, &w), d_weight, d_bias].map(|values| fingerprint(&values));
+    let expected = [0x7109_ef8e_eeec_b597, 0xc020_c3df_f642_a651, 0x580b_fb85_23d8_58a7, 0x4db5_628e_cc32_4d3e];
+    assert_eq!(found, expected, "bits changed under contract version {CONTRACT_VERSION}: {found:#018x?}");
+}
+
+/// FNV-1a over the bits.
+fn fingerprint(values: &[f32]) -> u64 {
+    let bytes = values.iter().flat_map(|value| value.to_bits().to_le_bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[test]

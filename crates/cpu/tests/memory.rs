@@ -6,6 +6,7 @@ use gradus_cpu::{CpuBackend, Level};
 use gradus_ops::{Backend, Error, Precision};
 use gradus_tensor::DType;
 use gradus_testing::uniform;
+use half::bf16;
 
 fn backend() -> CpuBackend {
     CpuBackend::with_level(Level::Portable, Some(2)).unwrap()
@@ -67,6 +68,29 @@ fn weights_keep_rows_at_any_offset_and_zero_padding() {
         assert!((squares - expected).abs() < 1e-9 * expected);
         backend.zero_weight(&mut weight).unwrap();
         assert_eq!(backend.sum_of_squares([&weight].into_iter()).unwrap(), 0.0);
+    }
+}
+
+#[test]
+fn bf16_weights_hold_rounded_values_at_any_offset() {
+    let backend = backend();
+    for (rows, cols) in [(1, 1), (19, 1), (7, 17), (99, 2), (40, 989)] {
+        let values = uniform(1, rows * cols);
+        let rounded: Vec<f32> = values.iter().map(|value| bf16::from_f32(*value).to_f32()).collect();
+        let mut weight = backend.alloc_weight(rows, cols, Precision::Bf16).unwrap();
+        assert_eq!(backend.weight_precision(&weight), Precision::Bf16);
+        for row in (0..rows).rev() {
+            backend.load_row_major(&mut weight, row, &values[row * cols..(row + 1) * cols]).unwrap();
+        }
+        let first = rows / 2;
+        let mut found = vec![f32::NAN; (rows - first) * cols];
+        backend.store_row_major(&weight, first, &mut found).unwrap();
+        assert_eq!(found, rounded[first * cols..]);
+        let error = backend.sum_of_squares([&weight].into_iter()).unwrap_err();
+        assert!(error.to_string().contains("a gradient is in bf16, expected f32"), "{error}");
+        backend.zero_weight(&mut weight).unwrap();
+        backend.store_row_major(&weight, first, &mut found).unwrap();
+        assert!(found.iter().all(|value| *value == 0.0));
     }
 }
 

@@ -5,6 +5,7 @@
 use gradus_cpu::{CpuBackend, Level, Weight};
 use gradus_ops::{AdamW, Backend, Precision};
 use gradus_testing::{relative_l2, uniform};
+use half::bf16;
 
 /// (rows, cols): vectors, padded panels, several blocks of the sum of squares.
 const SHAPES: [(usize, usize); 5] = [(1, 1), (17, 1), (7, 99), (989, 17), (160, 1024)];
@@ -86,6 +87,49 @@ fn adamw_gives_equal_bits_on_every_level_and_thread_count() {
             assert!((1..=4).all(|threads| bits(level, threads) == expected), "{shape:?} at level {}", level.name());
         }
     }
+}
+
+#[test]
+fn a_bf16_weight_becomes_its_master_rounded() {
+    // Several blocks of columns, odd ones, vectors.
+    for shape @ (rows, cols) in SHAPES.into_iter().chain([(33, 301), (16, 2)]) {
+        let len = rows * cols;
+        let expected = updated(&CpuBackend::with_level(Level::Portable, Some(1)).unwrap(), shape, 3);
+        for level in Level::ALL.into_iter().filter(|level| level.is_available()) {
+            let backend = CpuBackend::with_level(level, Some(2)).unwrap();
+            let mut half = backend.alloc_weight(rows, cols, Precision::Bf16).unwrap();
+            let [mut master, mut m, mut v] =
+                [uniform(1, len), vec![0.0; len], vec![0.0; len]].map(|values| weight(&backend, shape, &values));
+            for step in 1..=3 {
+                let gradient = weight(&backend, shape, &gradient(step, 3, len));
+                let options = AdamW { step, ..OPTIONS };
+                backend.adamw(&mut half, Some(&mut master), &gradient, &mut m, &mut v, &options).unwrap();
+            }
+            assert!(
+                [&master, &m, &v].map(|state| row_major(&backend, state)) == expected,
+                "{shape:?} {}",
+                level.name()
+            );
+            let rounded: Vec<f32> = expected[0].iter().map(|value| bf16::from_f32(*value).to_f32()).collect();
+            assert!(row_major(&backend, &half) == rounded, "{shape:?} {}", level.name());
+        }
+    }
+}
+
+#[test]
+fn masters_belong_to_bf16_weights_alone() {
+    let backend = CpuBackend::with_level(Level::Portable, Some(1)).unwrap();
+    let new = |precision| backend.alloc_weight(3, 2, precision).unwrap();
+    let [mut m, mut v, mut master, mut single] = [(); 4].map(|()| new(Precision::F32));
+    let (mut half, mut quantised, g) = (new(Precision::Bf16), new(Precision::Q8), new(Precision::F32));
+    let mut message = |weight: &mut Weight, master: Option<&mut Weight>| {
+        backend.adamw(weight, master, &g, &mut m, &mut v, &OPTIONS).unwrap_err().to_string()
+    };
+    assert!(message(&mut single, Some(&mut master)).contains("an f32 weight has no master"));
+    assert!(message(&mut half, None).contains("a bf16 weight needs its f32 master"));
+    assert!(message(&mut quantised, None).contains("a q8_0 weight cannot be trained"));
+    let mut other = new(Precision::Bf16);
+    assert!(message(&mut other, Some(&mut half)).contains("master is in bf16, expected f32"));
 }
 
 #[test]

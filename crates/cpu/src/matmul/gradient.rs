@@ -15,7 +15,7 @@ use std::sync::PoisonError;
 /// Packed inputs at once: what the last-level cache holds beside the gradients that stream through it.
 const PACKED_WORDS_MAX: usize = 4 << 20;
 /// Inputs that one thread packs faster than it wakes another.
-const PACKED_WORDS_OF_TASK: usize = 32 * 1024;
+const PACKED_WORDS_OF_TASK: usize = 4 * 1024;
 /// Rows that go through all tasks together, at most: a task packs its own part of their d_y.
 const ROWS_OF_PASS: usize = 512;
 const PANELS_OF_TASK: usize = 4;

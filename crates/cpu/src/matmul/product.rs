@@ -20,7 +20,7 @@ use std::sync::PoisonError;
 /// Packed inputs at once: what the last-level cache holds beside the weights that stream through it.
 const PACKED_WORDS_MAX: usize = 2 << 20;
 /// Inputs that one thread packs faster than it wakes another.
-const PACKED_WORDS_OF_TASK: usize = 32 * 1024;
+const PACKED_WORDS_OF_TASK: usize = 4 * 1024;
 /// Panels that a task makes for itself at once.
 const MADE_WORDS: usize = PANELS_OF_TASK * STEPS * WIDTH;
 /// Sums of one group of row tiles that are finished beside the output.
