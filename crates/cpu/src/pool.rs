@@ -68,7 +68,8 @@ thread_local! {
 }
 
 impl Pool {
-    /// Starts `threads - 1` workers (the caller is the other one) with all signals blocked.
+    /// Starts `threads - 1` workers (the caller is the other one) with all signals blocked, and waits until each is at work: what a thread
+    /// allocates as it starts never falls into a step.
     pub fn new(threads: usize) -> std::io::Result<Pool> {
         let shared = Arc::new(Shared {
             job: UnsafeCell::new(None),
@@ -83,11 +84,20 @@ impl Pool {
         });
         let mut pool = Pool { shared, workers: Vec::new(), running: Mutex::new(()) };
         let _signals = BlockedSignals::new();
+        let (started, starts) = std::sync::mpsc::channel();
         for index in 1..threads {
-            let shared = Arc::clone(&pool.shared);
+            let (shared, started) = (Arc::clone(&pool.shared), started.clone());
             let builder = std::thread::Builder::new().name(format!("gradus-cpu-{index}"));
-            pool.workers.push(builder.spawn(move || shared.work())?);
+            let body = move || {
+                // Nobody listens where a later thread could not be started; the pool then ends.
+                let _ = started.send(());
+                drop(started);
+                shared.work();
+            };
+            pool.workers.push(builder.spawn(body)?);
         }
+        drop(started);
+        starts.iter().for_each(drop);
         Ok(pool)
     }
 

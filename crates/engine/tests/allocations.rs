@@ -22,23 +22,25 @@ struct Counter;
 
 static COUNTING: AtomicBool = AtomicBool::new(false);
 static REQUESTS: AtomicUsize = AtomicUsize::new(0);
+/// Of the last request: tells who asked.
+static BYTES: AtomicUsize = AtomicUsize::new(0);
 
 // SAFETY: every call goes to the system's allocator as it came.
 unsafe impl GlobalAlloc for Counter {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        note();
+        note(layout.size());
         // SAFETY: the caller's promises are the system allocator's.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        note();
+        note(layout.size());
         // SAFETY: as above.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
-        note();
+        note(bytes);
         // SAFETY: as above.
         unsafe { System.realloc(pointer, layout, bytes) }
     }
@@ -52,9 +54,10 @@ unsafe impl GlobalAlloc for Counter {
 #[global_allocator]
 static COUNTER: Counter = Counter;
 
-fn note() {
+fn note(bytes: usize) {
     if COUNTING.load(Relaxed) {
         REQUESTS.fetch_add(1, Relaxed);
+        BYTES.store(bytes, Relaxed);
     }
 }
 
@@ -92,6 +95,11 @@ fn check(architecture: &str, level: Level, precision: Precision) {
     for step in 0..25 {
         let found = requests(|| assert_eq!(engine.step(&model).unwrap().len(), 12));
         let (level, precision) = (level.name(), precision.name());
-        assert_eq!(found, 0, "{architecture}, decode step {step} in {precision} at {level}: requests for memory");
+        assert_eq!(
+            found,
+            0,
+            "{architecture}, decode step {step} in {precision} at {level}: requests for memory, the last of {} bytes",
+            BYTES.load(Relaxed)
+        );
     }
 }

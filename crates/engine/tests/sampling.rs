@@ -3,7 +3,6 @@
 // A test's own steps may fail loudly.
 #![allow(clippy::unwrap_used)]
 
-#[allow(dead_code, reason = "each test file uses its part of the fixture")]
 mod fixture;
 
 use fixture::{Outcome, VOCAB, alone, generate, model, requests, score};

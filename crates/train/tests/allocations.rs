@@ -24,23 +24,25 @@ struct Counter;
 
 static COUNTING: AtomicBool = AtomicBool::new(false);
 static REQUESTS: AtomicUsize = AtomicUsize::new(0);
+/// Of the last request: tells who asked.
+static BYTES: AtomicUsize = AtomicUsize::new(0);
 
 // SAFETY: every call goes to the system's allocator as it came.
 unsafe impl GlobalAlloc for Counter {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        note();
+        note(layout.size());
         // SAFETY: the caller's promises are the system allocator's.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        note();
+        note(layout.size());
         // SAFETY: as above.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
-        note();
+        note(bytes);
         // SAFETY: as above.
         unsafe { System.realloc(pointer, layout, bytes) }
     }
@@ -54,9 +56,10 @@ unsafe impl GlobalAlloc for Counter {
 #[global_allocator]
 static COUNTER: Counter = Counter;
 
-fn note() {
+fn note(bytes: usize) {
     if COUNTING.load(Relaxed) {
         REQUESTS.fetch_add(1, Relaxed);
+        BYTES.store(bytes, Relaxed);
     }
 }
 
@@ -107,7 +110,12 @@ fn check(model: &mut Model<CpuBackend>, limit: Option<u64>) -> u64 {
     let (level, precision) = (gradus_ops::Backend::level(model.backend.as_ref()), model.precision.name());
     for step in 2..5 {
         let found = requests(|| assert_eq!(trainer.step(model, &batch, &options).unwrap().skipped, None));
-        assert_eq!(found, 0, "step {step} in {precision} at {level}, limit {limit:?}: requests for memory");
+        assert_eq!(
+            found,
+            0,
+            "step {step} in {precision} at {level}, limit {limit:?}: requests for memory, the last of {} bytes",
+            BYTES.load(Relaxed)
+        );
     }
     assert_eq!(trainer.recomputed_layers() != (0, 0), limit.is_some());
     trainer.memory().activations
