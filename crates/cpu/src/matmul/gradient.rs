@@ -124,18 +124,21 @@ impl WeightGradient<'_> {
         let mut panel = 0;
         while panel < task.panels.len() {
             let panels = if panel + at_once <= task.panels.len() { at_once } else { 1 };
-            let out = ((task.panels.start + panel) * self.inputs + start) * WIDTH;
-            let out = pass.d_weight.as_mut_ptr().wrapping_add(out);
+            let out = |panel: usize, input: usize| {
+                let offset = ((task.panels.start + panel) * self.inputs + input) * WIDTH;
+                pass.d_weight.as_mut_ptr().wrapping_add(offset)
+            };
+            let last = panel + panels == task.panels.len();
             let tile = Tile {
                 a: pass.packed[start * steps..][..steps * width].as_ptr(),
                 b: d_y[panel * steps * WIDTH..].as_ptr(),
                 b_panel: steps * WIDTH,
                 steps,
                 block: pass.words.steps(GRADIENT_BLOCK),
-                out,
+                out: out(panel, start),
                 out_row: WIDTH,
                 out_panel: self.inputs * WIDTH,
-                next_out: out.wrapping_add(panels * self.inputs * WIDTH),
+                next_out: if last { out(0, start + width) } else { out(panel + panels, start) },
                 accumulate: Accumulate::AddPartials,
                 bias: std::ptr::null(),
             };
