@@ -27,12 +27,12 @@ function version(name: string, remedy: string, isNeeded = true): Finding {
   return isNeeded ? { name, ok: false, found: "missing", remedy } : { name, ok: true, found: `missing, ${remedy}` };
 }
 
-/** The processor and the instruction sets that the engine has, or will have, kernels for. */
+/** The processor and the instruction sets that the engine has kernels for. */
 function processor(): Finding {
   const flags = existsSync("/proc/cpuinfo")
     ? (/^flags\s*:(.*)$/m.exec(readFileSync("/proc/cpuinfo", "utf8"))?.[1] ?? "").split(" ")
     : [];
-  const known = ["avx2", "fma", "avx512f", "avx512_bf16", "avx512_vnni"].filter((flag) => flags.includes(flag));
+  const known = ["avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16"].filter((flag) => flags.includes(flag));
   const ok = known.includes("avx2") && known.includes("fma");
   const found = `${cpus()[0]?.model ?? "unknown"}, ${availableParallelism()} cores, ${known.join(" ") || "no AVX2"}`;
   return ok
@@ -43,6 +43,18 @@ function processor(): Finding {
         found,
         remedy: "use an x86-64 machine with AVX2 and FMA; the portable kernels are for tests and very slow",
       };
+}
+
+/** Which dtypes the processor multiplies itself at an instruction level; the others run everywhere, with the same bits. */
+function dtypesAt(level: string): string {
+  const native = [
+    "f32",
+    ...(level === "avx512bf16" ? ["bf16"] : []),
+    ...(["avx512vnni", "avx512bf16"].includes(level) ? ["q8_0"] : []),
+  ];
+  const others = ["bf16", "q8_0"].filter((dtype) => !native.includes(dtype));
+  const rest = others.length === 0 ? "" : `, ${others.join(" and ")} by plain arithmetic`;
+  return `native dtypes ${native.join(", ")}${rest}`;
 }
 
 /** The engine itself, by making a policy of a few hundred parameters. */
@@ -63,7 +75,7 @@ async function engine(): Promise<Finding> {
     const policy = await Policy.create({ config, seed: 1 });
     const { device, level, threads } = policy.info;
     await policy.close();
-    return { name: "engine", ok: true, found: `${device}, kernels ${level}, ${threads} threads, f32` };
+    return { name: "engine", ok: true, found: `${device}, kernels ${level}, ${threads} threads; ${dtypesAt(level)}` };
   } catch (error) {
     return {
       name: "engine",

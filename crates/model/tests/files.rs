@@ -21,13 +21,20 @@ fn tensors(parameters: &Parameters<CpuBackend>, backend: &CpuBackend) -> Vec<(St
 
 #[test]
 fn saved_weights_load_as_the_same_bits() {
-    for case in GOLDEN_CASES {
+    for (case, precision) in GOLDEN_CASES.into_iter().flat_map(|case| [(case, Precision::F32), (case, Precision::Bf16)])
+    {
         let backend = backend();
         let folder = tempfile::tempdir().expect("a folder");
-        let model = Model::load(&Golden::open(case).folder, backend.clone(), Precision::F32).expect("the golden model");
+        let model = Model::load(&Golden::open(case).folder, backend.clone(), precision).expect("the golden model");
         model.save_weights(folder.path()).expect("saved");
-        let again = Model::load(folder.path(), backend.clone(), Precision::F32).expect("loaded");
-        assert_eq!(tensors(&again.parameters, &backend), tensors(&model.parameters, &backend), "{case}");
+        // bf16 values are f32 values, so either policy may take them.
+        for loaded in [precision, Precision::F32] {
+            let again = Model::load(folder.path(), backend.clone(), loaded).expect("loaded");
+            assert_eq!(tensors(&again.parameters, &backend), tensors(&model.parameters, &backend), "{case}");
+        }
+        let bytes = std::fs::metadata(folder.path().join("model.safetensors")).expect("a file").len();
+        let values = model.parameters.elements() as u64 * if precision == Precision::Bf16 { 2 } else { 4 };
+        assert!((values..values + 8192).contains(&bytes), "{case}: {bytes} bytes for {values} bytes of values");
         let files: Vec<_> =
             std::fs::read_dir(folder.path()).expect("a folder").map(|f| f.expect("a file").file_name()).collect();
         assert_eq!(files.len(), 2, "{files:?}");
@@ -35,19 +42,30 @@ fn saved_weights_load_as_the_same_bits() {
 }
 
 #[test]
+fn a_quantised_policy_is_not_saved() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = Model::load(&Golden::open("qwen3").folder, backend(), Precision::Q8).expect("the golden model");
+    let refusal = model.save_weights(folder.path()).expect_err("a refusal").to_string();
+    assert!(refusal.contains("q8_0 is for inference only and cannot be saved"), "{refusal}");
+    assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0);
+}
+
+#[test]
 fn the_saved_config_names_the_dtype_of_the_saved_weights() {
     let text = r#"{"model_type": "llama", "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
         "num_attention_heads": 2,
         "vocab_size": 20, "torch_dtype": "bfloat16", "note": "kept"}"#;
-    let folder = tempfile::tempdir().expect("a folder");
-    let config = ModelConfig::from_json(text).expect("a good config");
-    Model::random(config, backend(), 1, Precision::F32).expect("a model").save_weights(folder.path()).expect("saved");
-    let saved = std::fs::read_to_string(folder.path().join("config.json")).expect("config.json");
-    let saved: serde_json::Value = serde_json::from_str(&saved).expect("JSON");
-    assert_eq!(
-        (&saved["torch_dtype"], &saved["dtype"], &saved["note"]),
-        (&"float32".into(), &"float32".into(), &"kept".into())
-    );
+    for (precision, dtype) in [(Precision::F32, "float32"), (Precision::Bf16, "bfloat16")] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = ModelConfig::from_json(text).expect("a good config");
+        Model::random(config, backend(), 1, precision).expect("a model").save_weights(folder.path()).expect("saved");
+        let saved = std::fs::read_to_string(folder.path().join("config.json")).expect("config.json");
+        let saved: serde_json::Value = serde_json::from_str(&saved).expect("JSON");
+        assert_eq!(
+            (&saved["torch_dtype"], &saved["dtype"], &saved["note"]),
+            (&dtype.into(), &dtype.into(), &"kept".into())
+        );
+    }
 }
 
 #[test]

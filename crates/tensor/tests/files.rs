@@ -82,6 +82,27 @@ fn written_files_are_read_by_the_reference_library() {
 }
 
 #[test]
+fn bf16_tensors_are_rounded_as_the_reference_rounds() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let specs = vec![TensorSpec::bf16("rounded", [3, 2]), TensorSpec::new("exact", [1])];
+    let expected_bytes = file_bytes(&specs, &BTreeMap::new());
+    let mut writer = SafetensorsWriter::create(&path, specs, &BTreeMap::new()).unwrap();
+    writer.write_f32("rounded", &VALUES[..4]).unwrap();
+    writer.write_f32("rounded", &VALUES[4..]).unwrap();
+    writer.write_f32("exact", &[1.0e30]).unwrap();
+    writer.finish().unwrap();
+    let bytes = fs::read(&path).unwrap();
+    assert_eq!(bytes.len() as u64, expected_bytes);
+    let reference = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let rounded = reference.tensor("rounded").unwrap();
+    let data: Vec<u8> = VALUES.iter().flat_map(|&value| bf16::from_f32(value).to_le_bytes()).collect();
+    assert_eq!((rounded.dtype(), rounded.data()), (Dtype::BF16, data.as_slice()));
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    assert_eq!(bits(&checkpoint.read_f32("exact", &[1]).unwrap()), bits(&[1.0e30]));
+}
+
+#[test]
 fn unfinished_or_misordered_files_leave_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");

@@ -65,26 +65,45 @@ test("pages that run out change no bit", async () => {
   await cramped.close();
 });
 
-test("the trainer's logprobs are the sampler's, whatever the micro-batch, and a planted ulp rings", async () => {
-  const trained = await tinyPolicy({ tokenizer: tokenizerFolder() });
-  const rollout = { groupSize: 4, maxResponseLength: 20, temperature: 0.85, seed: 3 };
-  const difference = async (microBatchTokens: number) => {
-    const batch = await trained.rollout(["12+3=", "a longer prompt"], rollout);
-    const weights = Float32Array.from(batch.rollouts, (_, index) => (index % 2 === 0 ? 0.01 : -0.01));
-    const metrics = await trained.step(batch, { weights, learningRate: 1e-3, microBatchTokens });
-    batch.close();
-    return metrics.logprobAbsDiffMax;
-  };
-  expect(await difference(10_000)).toBe(0);
-  expect(await difference(30)).toBe(0);
-  await trained.plantFault("weight-ulp");
-  expect(await difference(10_000)).toBeGreaterThan(0);
-  await trained.close();
-
-  const sampler = await tinyPolicy();
-  await sampler.plantFault("inverse-temperature-ulp");
-  const batch = await sampler.rollout([Uint32Array.of(1, 2)], rollout);
-  const metrics = await sampler.step(batch, { weights: new Float32Array(4).fill(0.1), learningRate: 0 });
-  expect(metrics.logprobAbsDiffMax).toBeGreaterThan(0);
-  await sampler.close();
+test("bf16 and q8_0 keep the promise: batches, pages, threads and score give the same bits", async () => {
+  for (const dtype of ["bf16", "q8_0"] as const) {
+    const own = await tinyPolicy({ dtype });
+    expect(own.info.dtype).toBe(dtype);
+    const responses = await own.generate(prompts, options);
+    expect(await scoredLogprobs(own, responses)).toEqual(responses.flat().map(({ logprobs }) => [...logprobs]));
+    expect((await own.generate(prompts.toReversed(), options)).toReversed()).toEqual(responses);
+    const pageBytes = 2 * (dtype === "bf16" ? 2 : 4) * tinyConfig.num_hidden_layers * tinyConfig.head_dim * 16;
+    const cramped = await tinyPolicy({ dtype, threads: 2, kvBytesMax: 8 * pageBytes });
+    expect(await cramped.generate(prompts, options)).toEqual(responses);
+    expect((await cramped.memory()).kvPages).toBe(8 * pageBytes);
+    await own.close();
+    await cramped.close();
+  }
 });
+
+test.each(["f32", "bf16"] as const)(
+  "the trainer's logprobs are the sampler's in %s, whatever the micro-batch, and a planted ulp rings",
+  async (dtype) => {
+    const trained = await tinyPolicy({ dtype, tokenizer: tokenizerFolder() });
+    const rollout = { groupSize: 4, maxResponseLength: 20, temperature: 0.85, seed: 3 };
+    const difference = async (microBatchTokens: number) => {
+      const batch = await trained.rollout(["12+3=", "a longer prompt"], rollout);
+      const weights = Float32Array.from(batch.rollouts, (_, index) => (index % 2 === 0 ? 0.01 : -0.01));
+      const metrics = await trained.step(batch, { weights, learningRate: 1e-3, microBatchTokens });
+      batch.close();
+      return metrics.logprobAbsDiffMax;
+    };
+    expect(await difference(10_000)).toBe(0);
+    expect(await difference(30)).toBe(0);
+    await trained.plantFault("weight-ulp");
+    expect(await difference(10_000)).toBeGreaterThan(0);
+    await trained.close();
+
+    const sampler = await tinyPolicy({ dtype });
+    await sampler.plantFault("inverse-temperature-ulp");
+    const batch = await sampler.rollout([Uint32Array.of(1, 2)], rollout);
+    const metrics = await sampler.step(batch, { weights: new Float32Array(4).fill(0.1), learningRate: 0 });
+    expect(metrics.logprobAbsDiffMax).toBeGreaterThan(0);
+    await sampler.close();
+  },
+);

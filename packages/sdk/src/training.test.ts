@@ -176,6 +176,64 @@ test("a resumed policy goes on to the same bits; damage is found", async () => {
   for (const opened of [own, resumed, older]) await opened.close();
 });
 
+test("a policy in bf16 is saved, resumed to the same bits, and goes on in f32 when that is asked for", async () => {
+  const folder = join(temporaryFolder(), "checkpoints");
+  const own = await tinyPolicy({ dtype: "bf16" });
+  const ids = [Uint32Array.of(1, 2, 3)];
+  const update = async (updated: Policy, step: number) => {
+    const batch = await updated.rollout(ids, { ...rollout, step });
+    const metrics = await updated.step(batch, { weights: signs(batch, 3), learningRate: 1e-2 });
+    batch.close();
+    return { ...metrics, seconds: 0 };
+  };
+  await update(own, 1);
+  const path = await own.checkpoint(folder, 1, null);
+  expect(JSON.parse(readFileSync(join(path, "config.json"), "utf8"))).toMatchObject({ torch_dtype: "bfloat16" });
+  const unbroken = await update(own, 2);
+  expect(unbroken.logprobAbsDiffMax).toBe(0);
+  const { policy: resumed, warnings } = await Policy.resume(path);
+  expect([resumed.info.dtype, warnings]).toEqual(["bf16", []]);
+  expect(await update(resumed, 2)).toEqual(unbroken);
+  expect(await scoreOf(resumed)).toEqual(await scoreOf(own));
+  const { policy: wide, warnings: told } = await Policy.resume(path, { dtype: "f32" });
+  expect([wide.info.dtype, told]).toEqual(["f32", [expect.stringContaining("written in bf16, this is f32")]]);
+  for (const opened of [own, resumed, wide]) await opened.close();
+});
+
+test("a policy in q8_0 is refused by step, checkpoint and save, by name", async () => {
+  const own = await tinyPolicy({ dtype: "q8_0" });
+  const batch = await own.rollout([Uint32Array.of(1, 2, 3)], rollout);
+  const refused = { code: "unsupported", message: expect.stringContaining("load its folder with dtype f32 or bf16") };
+  expect(await failure(() => own.step(batch, { weights: signs(batch, 3), learningRate: 1e-3 }))).toMatchObject(refused);
+  const folder = join(temporaryFolder(), "out");
+  expect(await failure(() => own.save(folder))).toMatchObject(refused);
+  expect(await failure(() => own.checkpoint(folder, 1, null))).toMatchObject(refused);
+  expect(existsSync(folder)).toBe(false);
+  await own.close();
+});
+
+test("a limit on activations is kept by computing more again, with the same bits", async () => {
+  const run = async (activationBytesMax?: number) => {
+    const own = await tinyPolicy({ ...(activationBytesMax !== undefined && { activationBytesMax }) });
+    const batch = await own.rollout([Uint32Array.of(1, 2, 3)], rollout);
+    const metrics = await own.step(batch, { weights: signs(batch, 3), learningRate: 1e-2 });
+    const [score] = await own.score([Uint32Array.of(1, 2, 3, 4)]);
+    const memory = await own.memory();
+    await own.close();
+    return { bits: { ...metrics, seconds: 0, score }, memory };
+  };
+  const free = await run();
+  expect(free.memory).toMatchObject({ gateUpRecomputed: 0, layersRecomputed: 0 });
+  expect(free.memory.activationsMax).toBeGreaterThan(free.memory.activations);
+  const limited = await run(1_270_000);
+  expect(limited.bits).toEqual(free.bits);
+  expect(limited.memory.gateUpRecomputed + limited.memory.layersRecomputed).toBeGreaterThan(0);
+  expect(await failure(() => run(1000))).toMatchObject({
+    code: "out-of-memory",
+    message: expect.stringContaining("lower microBatchTokens"),
+  });
+});
+
 test("a folder without any whole checkpoint tells which damaged ones were set aside", async () => {
   const folder = join(temporaryFolder(), "checkpoints");
   await policy.checkpoint(folder, 1, null);
