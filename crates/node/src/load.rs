@@ -294,7 +294,9 @@ mod tests {
         std::fs::create_dir(folder.path().join(".out.old-77")).unwrap();
         let backend = Arc::new(CpuBackend::new(Some(1)).unwrap());
         // It is there again, and lacks a config.
-        let Err(fault) = load(folder.path().join("out"), backend, Precision::F32) else { panic!("an empty folder was loaded") };
+        let Err(fault) = load(folder.path().join("out"), backend, Precision::F32) else {
+            panic!("an empty folder was loaded")
+        };
         assert!(fault.message.contains("no config.json"), "{}", fault.message);
         assert!(folder.path().join("out").is_dir());
     }
