@@ -1,4 +1,4 @@
-//! The CPU backend: every op of `gradus_ops::Backend` on packed f32 weights, a thread pool and AVX2 or portable kernels.
+//! The CPU backend: every op of `gradus_ops::Backend` on packed weights, a thread pool, and kernels for each instruction level.
 //!
 //! `model` runs on it; nothing above `crates/node` names it.
 
