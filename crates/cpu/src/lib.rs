@@ -49,6 +49,8 @@ pub struct CpuBackend {
     pub(crate) pool: Pool,
     /// Held by one op at a time: its tasks have all threads anyway.
     pub(crate) scratch: Mutex<Scratch>,
+    /// Of the sampler, one for each thread.
+    pub(crate) sampling: Vec<Mutex<sample::RowScratch>>,
     /// Keys in one split of paged attention: KEY_SPLIT, but for a planted fault.
     pub(crate) decode_split: usize,
 }
@@ -72,7 +74,8 @@ impl CpuBackend {
             op: "cpu",
             reason: format!("cannot start {threads} threads ({error}); ask for fewer"),
         })?;
-        Ok(CpuBackend { level, pool, scratch: Mutex::new(Scratch::new()?), decode_split: KEY_SPLIT })
+        let sampling = (0..threads).map(|_| Mutex::default()).collect();
+        Ok(CpuBackend { level, pool, scratch: Mutex::new(Scratch::new()?), sampling, decode_split: KEY_SPLIT })
     }
 
     /// Test hook: generation, and it alone, splits attention after one block of keys, against the contract. A logprob difference

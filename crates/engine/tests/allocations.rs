@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use fixture::{model_in, requests as prompts};
 use gradus_cpu::{CpuBackend, Level};
-use gradus_engine::{Engine, EngineOptions, Request};
+use gradus_engine::{Engine, EngineOptions, Request, SamplingOptions};
 use gradus_ops::Precision;
 
 /// Counts every request for memory of every thread while `COUNTING` is set. Memory that the backend maps (buffers of 2 MiB and more)
@@ -76,19 +76,24 @@ fn a_decode_step_after_the_first_allocates_nothing() {
     for architecture in ["Qwen2ForCausalLM", "Qwen3ForCausalLM", "LlamaForCausalLM"] {
         for level in Level::ALL.into_iter().filter(|level| level.is_available()) {
             for precision in Precision::ALL {
-                check(architecture, level, precision);
+                check(architecture, level, precision, &SamplingOptions::default());
             }
+            // Penalties are not in the promise: they keep a table of the response's tokens, which grows with it.
+            let limited = SamplingOptions { top_k: 30, top_p: 0.9, min_p: 0.01, ..SamplingOptions::default() };
+            check(architecture, level, Precision::F32, &limited);
         }
     }
 }
 
-fn check(architecture: &str, level: Level, precision: Precision) {
+fn check(architecture: &str, level: Level, precision: Precision, sampling: &SamplingOptions) {
     let model = model_in(CpuBackend::with_level(level, Some(2)).unwrap(), architecture, 1, precision);
     let options = EngineOptions { pages: 256, prefill_chunk: 64, max_batch_tokens: 64 };
     let mut engine = Engine::new(&model, options).unwrap();
     // 40 tokens each, so that every response crosses the border of a page and most that of a block of keys.
     for request in prompts(12) {
-        engine.submit(Request { max_tokens: 40, stop_tokens: Vec::new(), ..request }).unwrap();
+        engine
+            .submit(Request { max_tokens: 40, stop_tokens: Vec::new(), sampling: sampling.clone(), ..request })
+            .unwrap();
     }
     while engine.step(&model).unwrap().len() < 12 {}
     engine.step(&model).unwrap();

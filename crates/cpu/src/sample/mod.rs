@@ -13,8 +13,8 @@ use crate::pool::{DisjointMut, run_ranges};
 use crate::softmax::checked_inverse_temperatures;
 use draw::{RowPass, draw, first_equal, row_pass};
 use gradus_ops::philox::{number, uniform};
-use gradus_ops::{Error, Result, SampleRows};
-use std::cell::RefCell;
+use gradus_ops::{Error, Result, SAMPLE_TILE, SampleRows};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use truncation::{Limits, TruncationScratch, draw_truncated};
 
 /// Written where a row has no distribution; a vocabulary never has that many ids.
@@ -22,15 +22,36 @@ const NONE: u32 = u32::MAX;
 /// Logits of one task: a row of a large vocabulary, several of a small one.
 const GRAIN_LOGITS: usize = 4 * 1024;
 
-/// Memory of one thread, kept from step to step.
+/// Memory of one task, kept from step to step.
 #[derive(Default)]
-struct Scratch {
+pub(crate) struct RowScratch {
     tile_sums: Vec<f32>,
     truncation: TruncationScratch,
 }
 
-thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
+impl RowScratch {
+    /// Room for any row of a vocabulary: whichever thread takes a row in a later step, it allocates nothing.
+    fn reserve(&mut self, vocab: usize, is_limited: bool) {
+        self.tile_sums.clear();
+        self.tile_sums.reserve(vocab.div_ceil(SAMPLE_TILE));
+        if is_limited {
+            self.truncation.reserve(vocab);
+        }
+    }
+}
+
+/// One that no task uses: there are as many as threads, so that a caller on yet another thread waits at most for one row.
+fn free(scratches: &[Mutex<RowScratch>]) -> MutexGuard<'_, RowScratch> {
+    loop {
+        for scratch in scratches {
+            match scratch.try_lock() {
+                Ok(scratch) => return scratch,
+                Err(TryLockError::Poisoned(scratch)) => return scratch.into_inner(),
+                Err(TryLockError::WouldBlock) => {}
+            }
+        }
+        std::hint::spin_loop();
+    }
 }
 
 /// How one row is drawn.
@@ -64,26 +85,29 @@ pub(crate) fn sample(
     let logprob = DisjointMut::new(logprob.f32_mut(OP, "logprob", count)?);
     let entropy = DisjointMut::new(entropy.f32_mut(OP, "entropy", count)?);
     let chosen = DisjointMut::new(ids);
+    let is_limited = (0..count).any(|row| !limits.row(row, vocab).is_none());
+    for scratch in &backend.sampling {
+        scratch.lock().unwrap_or_else(PoisonError::into_inner).reserve(vocab, is_limited);
+    }
     run_ranges(&backend.pool, count, GRAIN_LOGITS / vocab.max(1), &|start, end| {
-        SCRATCH.with_borrow_mut(|scratch| {
-            for row in start..end {
-                let words = &streams[row * 4..][..4];
-                let pair = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
-                let [word, ..] = number(pair(words[0], words[1]), pair(words[2], words[3]), positions[row], 0);
-                let limits = limits.row(row, vocab);
-                let settings = RowSettings { inv_t: inv_t[row], greedy: greedy[row] != 0, word, limits };
-                let logits = &logits[row * vocab..][..vocab];
-                let (pass, id) = sample_row(backend.level, logits, &settings, scratch);
-                // SAFETY: each row is taken once.
-                unsafe {
-                    chosen.range(row, 1)[0] = id;
-                    lse.range(row, 1)[0] = pass.lse;
-                    logprob.range(row, 1)[0] =
-                        logits.get(id as usize).map_or(f32::NAN, |logit| logit * inv_t[row] - pass.lse);
-                    entropy.range(row, 1)[0] = pass.entropy;
-                }
+        let scratch = &mut *free(&backend.sampling);
+        for row in start..end {
+            let words = &streams[row * 4..][..4];
+            let pair = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+            let [word, ..] = number(pair(words[0], words[1]), pair(words[2], words[3]), positions[row], 0);
+            let limits = limits.row(row, vocab);
+            let settings = RowSettings { inv_t: inv_t[row], greedy: greedy[row] != 0, word, limits };
+            let logits = &logits[row * vocab..][..vocab];
+            let (pass, id) = sample_row(backend.level, logits, &settings, scratch);
+            // SAFETY: each row is taken once.
+            unsafe {
+                chosen.range(row, 1)[0] = id;
+                lse.range(row, 1)[0] = pass.lse;
+                logprob.range(row, 1)[0] =
+                    logits.get(id as usize).map_or(f32::NAN, |logit| logit * inv_t[row] - pass.lse);
+                entropy.range(row, 1)[0] = pass.entropy;
             }
-        });
+        }
     });
     match ids.iter().position(|id| *id == NONE) {
         None => Ok(()),
@@ -96,7 +120,7 @@ pub(crate) fn sample(
     }
 }
 
-fn sample_row(level: Level, logits: &[f32], settings: &RowSettings, scratch: &mut Scratch) -> (RowPass, u32) {
+fn sample_row(level: Level, logits: &[f32], settings: &RowSettings, scratch: &mut RowScratch) -> (RowPass, u32) {
     let &RowSettings { inv_t, greedy, word, limits } = settings;
     let pass = row_pass(level, logits, inv_t, &mut scratch.tile_sums);
     let id = if !pass.has_distribution() {

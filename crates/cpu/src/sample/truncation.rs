@@ -101,7 +101,7 @@ pub(super) struct TruncationScratch {
 
 impl TruncationScratch {
     /// Room for a whole vocabulary, so that a row of many candidates allocates nothing later.
-    fn reserve(&mut self, vocab: usize) {
+    pub fn reserve(&mut self, vocab: usize) {
         self.maxima.clear();
         self.maxima.reserve(vocab.div_ceil(GROUP));
         for list in [&mut self.candidates, &mut self.selected] {
