@@ -1,4 +1,4 @@
-//! The one conversion between f32 and bf16, for every op and every instruction level: weights, activations, inputs of
+//! The rule of conversion between f32 and bf16, for weights, activations, inputs of
 //! matmuls, keys and values.
 //!
 //! Integer arithmetic, so that the mode of the thread plays no part and loops over it become vector instructions. The

@@ -1,5 +1,4 @@
-//! The two matrix products inside attention. Each element is one chain of fused multiply-adds in the order of the inner index,
-//! so that the shape of a tile never changes a bit.
+//! The two matrix products inside attention. Each element is one chain of fused multiply-adds, whatever the shape of a tile.
 //!
 //! The right matrix lies in pages of 16 keys, as the cache holds them: transposed, so that pages are columns of the result
 //! ([`multiply_columns`]: scores), or in order, so that pages are the inner index ([`multiply_rows`]: weighted sums).
@@ -29,11 +28,10 @@ impl Left<'_> {
     }
 }
 
-/// What a product starts from.
+/// What a product starts from: zero, or what is there.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Start {
     Zero,
-    /// What is there.
     Sum,
 }
 
@@ -56,10 +54,12 @@ pub(super) fn multiply_columns<E: Stored>(
     // SAFETY: a backend is made only with a level that this machine has; the assertions above cover every address.
     unsafe {
         match level {
+            Level::Portable => columns::<Plain, E>(&product),
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => columns_avx2(&product),
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 | Level::Avx512Vnni | Level::Avx512Bf16 => columns_avx512(&product),
+            #[cfg(not(target_arch = "x86_64"))]
             _ => columns::<Plain, E>(&product),
         }
     }
@@ -92,10 +92,12 @@ pub(super) fn multiply_rows<E: Stored>(
     // SAFETY: as in `multiply_columns`.
     unsafe {
         match level {
+            Level::Portable => rows_of_strips::<Plain, E>(&product),
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => rows_avx2(&product),
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 | Level::Avx512Vnni | Level::Avx512Bf16 => rows_avx512(&product),
+            #[cfg(not(target_arch = "x86_64"))]
             _ => rows_of_strips::<Plain, E>(&product),
         }
     }

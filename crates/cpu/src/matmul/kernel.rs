@@ -115,12 +115,14 @@ pub(super) struct Kernels {
 impl Kernels {
     pub(super) fn of(level: Level) -> Kernels {
         match level {
+            Level::Portable => portable::KERNELS,
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => avx2::KERNELS,
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 | Level::Avx512Vnni => avx512::KERNELS,
             #[cfg(target_arch = "x86_64")]
             Level::Avx512Bf16 => avx512::KERNELS_OF_PAIRS,
+            #[cfg(not(target_arch = "x86_64"))]
             _ => portable::KERNELS,
         }
     }

@@ -74,7 +74,7 @@ impl Product<'_> {
         let mut scratch = backend.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         // f32 sums wait in the output for the next block of steps. bf16 outputs cannot hold them, so rows are cut instead.
         let (rows_at_once, steps_at_once) = match self.out {
-            Output::F32(_) => (self.rows, (PACKED_WORDS_MAX / self.rows.max(1)).next_multiple_of(STEPS)),
+            Output::F32(_) => (self.rows, (PACKED_WORDS_MAX / self.rows.max(1)).max(1).next_multiple_of(STEPS)),
             Output::Bf16(_) => ((PACKED_WORDS_MAX / steps.max(1)).max(ROWS_IN_CACHE), steps),
         };
         for first in (0..self.rows).step_by(rows_at_once.max(1)) {

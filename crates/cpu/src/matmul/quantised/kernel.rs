@@ -76,10 +76,12 @@ pub(super) struct Kernels {
 impl Kernels {
     pub(super) fn of(level: Level) -> Kernels {
         match level {
+            Level::Portable => portable::KERNELS,
             #[cfg(target_arch = "x86_64")]
             Level::Avx512Vnni | Level::Avx512Bf16 => vnni::KERNELS,
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 | Level::Avx512 => avx2::KERNELS,
+            #[cfg(not(target_arch = "x86_64"))]
             _ => portable::KERNELS,
         }
     }

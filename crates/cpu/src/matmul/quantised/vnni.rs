@@ -31,7 +31,6 @@ unsafe fn tile(rows: usize, panels: usize, tile: &Tile) {
             (4, 2) => kernel::<4, 2>(tile),
             (5, 2) => kernel::<5, 2>(tile),
             (6, 2) => kernel::<6, 2>(tile),
-            (7, 2) => kernel::<7, 2>(tile),
             _ => unreachable!("no micro-kernel of {rows} rows and {panels} panels"),
         }
     }
