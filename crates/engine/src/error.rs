@@ -20,9 +20,7 @@ pub enum Error {
          shorten it or give the engine more pages"
     )]
     TooLarge { id: u64, needed: usize, available: usize },
-    #[error(
-        "request {id}: temperature is {temperature}, expected 0 (greedy) or a positive number whose inverse is finite"
-    )]
+    #[error("request {id}: temperature is {temperature}, expected 0 (greedy) or a number from 0.0001 to 1e30")]
     Temperature { id: u64, temperature: f64 },
     #[error("{option} is {value}, expected {expected}")]
     Sampling { option: &'static str, value: f64, expected: &'static str },

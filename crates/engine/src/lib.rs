@@ -21,7 +21,7 @@ pub use error::{Error, Result};
 pub use fault::PlantedFault;
 pub use pages::{PageAllocator, pages_needed};
 pub use plan::{SampleSlot, StepPlan};
-pub use request::{EngineOptions, Request, inverse_temperature};
+pub use request::{EngineOptions, Request, TEMPERATURE_MIN, inverse_temperature, is_temperature};
 pub use sampling::SamplingOptions;
 pub use scheduler::Scheduler;
 pub use sequence::{Finish, Progress, SequenceRequest};

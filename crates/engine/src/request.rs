@@ -40,6 +40,14 @@ impl Default for EngineOptions {
     }
 }
 
+/// The smallest temperature above 0: below it logits of a sound policy could overflow when they are divided.
+pub const TEMPERATURE_MIN: f64 = 1e-4;
+
+/// Whether tokens can be drawn, or scored, at this temperature.
+pub fn is_temperature(temperature: f64) -> bool {
+    temperature == 0.0 || (TEMPERATURE_MIN..=1e30).contains(&temperature)
+}
+
 /// 1/T as the numerics contract has it: divided in f64, rounded once. T = 0 is greedy, whose logprobs are those of T = 1.
 pub fn inverse_temperature(temperature: f64) -> f32 {
     if temperature == 0.0 { 1.0 } else { (1.0 / temperature) as f32 }

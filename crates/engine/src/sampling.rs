@@ -3,7 +3,7 @@
 //! Order of effects, as in vLLM and transformers: logit bias, repetition penalty, frequency and presence penalty; then temperature; then
 //! top-k, top-p and min-p. Logprobs and entropies that are reported know none of them but the temperature.
 
-use crate::{Error, Request, Result, inverse_temperature};
+use crate::{Error, Request, Result, inverse_temperature, is_temperature};
 use gradus_model::{LogitAdjustment, SampleLimits, SampleRow};
 use std::collections::HashMap;
 
@@ -79,7 +79,7 @@ impl SamplingOptions {
 
     /// Whether tokens are drawn from the whole distribution, and it is the model's own.
     pub fn is_plain(&self) -> bool {
-        (self.top_k, self.top_p, self.min_p) == (0, 1.0, 0.0) && !self.changes_logits()
+        *self == SamplingOptions::default()
     }
 
     fn changes_logits(&self) -> bool {
@@ -110,7 +110,7 @@ impl Sampler {
     pub fn new(request: &Request, vocab_size: usize) -> Result<Self> {
         let &Request { id, temperature, key, stream, ref sampling, .. } = request;
         let inv_t = inverse_temperature(temperature);
-        if temperature < 0.0 || !temperature.is_finite() || !inv_t.is_normal() {
+        if !is_temperature(temperature) {
             return Err(Error::Temperature { id, temperature });
         }
         sampling.check(vocab_size)?;
@@ -153,7 +153,7 @@ struct LogitChanges {
 impl LogitChanges {
     fn new(request: &Request, vocab_size: usize) -> Self {
         let Request { prompt, max_tokens, sampling, .. } = request;
-        // No step allocates: a response brings at most its own tokens.
+        // Room for all that the response can bring.
         let room = (prompt.len() + max_tokens + sampling.logit_bias.len()).min(vocab_size);
         let mut changes = Self {
             repetition_penalty: sampling.repetition_penalty as f32,

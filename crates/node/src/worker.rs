@@ -9,7 +9,7 @@ use crate::inputs::{Content, Prompt, Sampling};
 use crate::memory::{activation_bytes, available_bytes, memory_report};
 use crate::outputs::NativeEvent;
 use crate::response::Response;
-use gradus_engine::{Request, inverse_temperature};
+use gradus_engine::{Request, TEMPERATURE_MIN, is_temperature};
 use gradus_model::{Model, Score, ScoreRow, TokenBatch, TrainingWorkspace, stream};
 use gradus_ops::Backend;
 use gradus_text::Tokenizer;
@@ -101,9 +101,11 @@ impl<B: Backend> Worker<B> {
         if sampling.n == 0 || prompts.is_empty() {
             return Err(Fault::bad_input("expected at least one prompt and one response for each"));
         }
-        if !inverse_temperature(sampling.temperature).is_finite() {
+        if !is_temperature(sampling.temperature) {
             let temperature = sampling.temperature;
-            let message = format!("temperature {temperature} is too small to divide by; use 0 for the likeliest token");
+            let message = format!(
+                "temperature {temperature} is too small to divide by, expected at least {TEMPERATURE_MIN}; use 0 for the likeliest token"
+            );
             return Err(Fault::out_of_range(&temperature, message));
         }
         sampling.options.check(self.model.config.vocab_size)?;

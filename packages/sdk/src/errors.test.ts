@@ -33,7 +33,7 @@ test("options: unknown, mistyped, of the wrong kind, not in this version", async
   const hint = 'did you mean "maxTokens"';
   await refused(() => policy.generate([ids], mistyped), "bad-option", 'unknown option "maxToken"', hint);
   await refused(() => policy.generate([ids], { temperature: -1 }), "bad-option", "temperature is -1");
-  await refused(() => policy.generate([ids], { temperature: 1e-45 }), "out-of-range", "use 0 for the likeliest token");
+  await refused(() => policy.generate([ids], { temperature: 9e-5 }), "out-of-range", "use 0 for the likeliest token");
   await refused(() => policy.generate([ids], { seed: -1 }), "bad-option", "seed is -1");
   const limits = ["topP", "topK", "minP", "repetitionPenalty", "presencePenalty", "frequencyPenalty", "logitBias"];
   for (const name of limits) {
@@ -177,7 +177,7 @@ test("after close every call says so, running calls are rejected, closing again 
     () => own.batch({ tokens: ids, cuSeqlens: Uint32Array.of(0, 3), lossMask: Uint8Array.of(0, 1, 1) }),
     "closed",
   );
-  await refused(() => own.save("/tmp/never"), "closed");
+  await refused(() => own.save("./never"), "closed");
   await refused(() => own.memory(), "closed");
 });
 
