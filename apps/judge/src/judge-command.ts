@@ -77,13 +77,16 @@ async function judgeText(text: string, { mode, asJson }: Arguments, environment:
   const grader = mathGrader();
   const counts = new Map<string, number>();
   const written = linesInOrder((line) => environment.writeOut(line));
-  await mapAtMost(rowsAtOnce, [...rows.entries()], async ([index, row]) => {
-    const verdict = await judgeRow(row, { mode, grader });
-    const kind = kindOf(verdict);
-    counts.set(kind, (counts.get(kind) ?? 0) + 1);
-    written(index, asJson ? jsonLine(row, verdict) : plainLine(row, verdict));
-  });
-  grader.close();
+  try {
+    await mapAtMost(rowsAtOnce, [...rows.entries()], async ([index, row]) => {
+      const verdict = await judgeRow(row, { mode, grader });
+      const kind = kindOf(verdict);
+      counts.set(kind, (counts.get(kind) ?? 0) + 1);
+      written(index, asJson ? jsonLine(row, verdict) : plainLine(row, verdict));
+    });
+  } finally {
+    grader.close();
+  }
   const summary = summaryOf(rows.length, counts, mode, environment.now() - began);
   if (asJson) environment.writeError(summary);
   else environment.writeOut(summary);
