@@ -67,7 +67,9 @@ async function write(name: FolderName, folder: string): Promise<void> {
     await policy.close();
     if (model === "T") {
       writeFileSync(join(fresh, "tokenizer.json"), JSON.stringify(wordTokenizer(vocab)));
-      const names = { tokenizer_class: "PreTrainedTokenizerFast", pad_token: "<pad>", eos_token: "<eos>" };
+      // The engine ends a response at the tokenizer's eos token too: T, whose responses have exact lengths, names none.
+      const end = name === "T-ending" ? { eos_token: "<eos>" } : {};
+      const names = { tokenizer_class: "PreTrainedTokenizerFast", pad_token: "<pad>", ...end };
       writeFileSync(join(fresh, "tokenizer_config.json"), JSON.stringify(names));
     }
     renameSync(fresh, folder);

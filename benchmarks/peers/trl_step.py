@@ -52,6 +52,7 @@ def reward(completions, **_):
 def main():
     torch.set_num_threads(JOB["threads"])
     tokenizer = PreTrainedTokenizerFast.from_pretrained(JOB["folder"])
+    tokenizer.eos_token = "<eos>"
     texts = [" ".join(f"w{id}" for id in token_ids(JOB["prompt"], seed, 500)) for seed in range(512)]
     model = Qwen2ForCausalLM.from_pretrained(JOB["folder"], dtype=torch.float32, attn_implementation="sdpa")
     exact = {"min_new_tokens": JOB["response"]} if JOB["exactLength"] else {}
