@@ -6,69 +6,14 @@
 
 mod fixture;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::Relaxed;
-
 use fixture::{model_in, requests as prompts};
 use gradus_cpu::{CpuBackend, Level};
 use gradus_engine::{Engine, EngineOptions, Request, SamplingOptions};
 use gradus_ops::Precision;
-
-/// Counts every request for memory of every thread while `COUNTING` is set. Memory that the backend maps (buffers of 2 MiB and more)
-/// does not come here: the tiny policies of this test have none.
-struct Counter;
-
-static COUNTING: AtomicBool = AtomicBool::new(false);
-static REQUESTS: AtomicUsize = AtomicUsize::new(0);
-/// Of the last request: tells who asked.
-static BYTES: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call goes to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counter {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        note(layout.size());
-        // SAFETY: the caller's promises are the system allocator's.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        note(layout.size());
-        // SAFETY: as above.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
-        note(bytes);
-        // SAFETY: as above.
-        unsafe { System.realloc(pointer, layout, bytes) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
+use gradus_testing::{Counter, last_request_bytes, requests};
 
 #[global_allocator]
 static COUNTER: Counter = Counter;
-
-fn note(bytes: usize) {
-    if COUNTING.load(Relaxed) {
-        REQUESTS.fetch_add(1, Relaxed);
-        BYTES.store(bytes, Relaxed);
-    }
-}
-
-/// Requests for memory during `work`.
-fn requests(work: impl FnOnce()) -> usize {
-    REQUESTS.store(0, Relaxed);
-    COUNTING.store(true, Relaxed);
-    work();
-    COUNTING.store(false, Relaxed);
-    REQUESTS.load(Relaxed)
-}
 
 #[test]
 fn a_decode_step_after_the_first_allocates_nothing() {
@@ -104,7 +49,7 @@ fn check(architecture: &str, level: Level, precision: Precision, sampling: &Samp
             found,
             0,
             "{architecture}, decode step {step} in {precision} at {level}: requests for memory, the last of {} bytes",
-            BYTES.load(Relaxed)
+            last_request_bytes()
         );
     }
 }

@@ -6,71 +6,16 @@
 
 mod tiny;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::Relaxed;
-
 use gradus_cpu::{CpuBackend, Level};
 use gradus_model::{Model, ModelConfig};
 use gradus_ops::Precision;
+use gradus_testing::{Counter, last_request_bytes, requests};
 use gradus_train::{StepOptions, Trainer};
 use std::sync::Arc;
 use tiny::{batch, options};
 
-/// Counts every request for memory of every thread while `COUNTING` is set. Memory that the backend maps (buffers of 2 MiB and more)
-/// does not come here: the tiny policies of this test have none.
-struct Counter;
-
-static COUNTING: AtomicBool = AtomicBool::new(false);
-static REQUESTS: AtomicUsize = AtomicUsize::new(0);
-/// Of the last request: tells who asked.
-static BYTES: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call goes to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counter {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        note(layout.size());
-        // SAFETY: the caller's promises are the system allocator's.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        note(layout.size());
-        // SAFETY: as above.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
-        note(bytes);
-        // SAFETY: as above.
-        unsafe { System.realloc(pointer, layout, bytes) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 #[global_allocator]
 static COUNTER: Counter = Counter;
-
-fn note(bytes: usize) {
-    if COUNTING.load(Relaxed) {
-        REQUESTS.fetch_add(1, Relaxed);
-        BYTES.store(bytes, Relaxed);
-    }
-}
-
-/// Requests for memory during `work`.
-fn requests(work: impl FnOnce()) -> usize {
-    REQUESTS.store(0, Relaxed);
-    COUNTING.store(true, Relaxed);
-    work();
-    COUNTING.store(false, Relaxed);
-    REQUESTS.load(Relaxed)
-}
 
 /// Query and key norms, groups of heads, biases and an untied head: every op of a step.
 fn model(architecture: &str, level: Level, precision: Precision) -> Model<CpuBackend> {
@@ -114,7 +59,7 @@ fn check(model: &mut Model<CpuBackend>, limit: Option<u64>) -> u64 {
             found,
             0,
             "step {step} in {precision} at {level}, limit {limit:?}: requests for memory, the last of {} bytes",
-            BYTES.load(Relaxed)
+            last_request_bytes()
         );
     }
     assert_eq!(trainer.recomputed_layers() != (0, 0), limit.is_some());
