@@ -1,7 +1,7 @@
 // A contest: we and a peer do the same job by turns, and the machine's limits are measured between the turns.
 import { setTimeout as pause } from "node:timers/promises";
 import { type Answer, Child } from "./child.ts";
-import type { Job, Sample } from "./jobs.ts";
+import type { Command, Job, Sample } from "./jobs.ts";
 import type { Peaks } from "./limits.ts";
 import type { MachineKind, Target, Unit } from "./rows.ts";
 
@@ -53,8 +53,10 @@ export type Setting = {
   readonly peerEnvironment: Record<string, string>;
   readonly repeats: number;
   readonly measurePeaks: () => Promise<Peaks>;
-  /** Compares the answer to our warm-up with the peer, which is asked; gives what was found, throws where they differ. */
-  readonly compareWarm: (ours: Answer, ask: Child) => Promise<string>;
+  /** What the peer is asked about our warm-up; null where nothing is. */
+  readonly questionOfWarm: (ours: Answer) => Command | null;
+  /** Compares our warm-up with the peer's answer to that; gives what was found, throws where they differ. */
+  readonly compareWarm: (ours: Answer, peer: Answer) => string;
 };
 
 const repeatsOfTurn = 2;
@@ -129,7 +131,7 @@ async function byTurns(setting: Setting): Promise<Sides> {
         ? undefined
         : await attempt(peer, async () => open(peer, await command(), setting.peerEnvironment));
     if (theirs !== undefined) {
-      sides.check = (await attempt(ours, () => setting.compareWarm(mine.warm, theirs.child))) ?? "";
+      sides.check = await compareWarm(setting, sides, mine.warm, theirs.child);
     }
     for (let index = 0; index < setting.repeats && ours.failure === null; index += 1) {
       await attempt(ours, () => repeat(ours, mine.child, index));
@@ -140,6 +142,15 @@ async function byTurns(setting: Setting): Promise<Sides> {
     await Promise.all(children.map((child) => child.stop()));
   }
   return sides;
+}
+
+/** A difference is our failure; an answer that the peer does not give is the peer's. */
+async function compareWarm(setting: Setting, { ours, peer }: Sides, warm: Answer, child: Child): Promise<string> {
+  const question = setting.questionOfWarm(warm);
+  if (question === null || peer === null) return "";
+  const answer = await attempt(peer, () => child.ask(question));
+  if (answer === undefined) return "";
+  return (await attempt(ours, async () => setting.compareWarm(warm, answer))) ?? "";
 }
 
 async function turnApart(side: Side, command: readonly string[], env: Record<string, string>, repeats: number) {

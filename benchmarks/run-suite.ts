@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { type Answer, Child } from "./child.ts";
 import { compareLogprobs, compareRollouts, compareTraining } from "./compare.ts";
 import { type Contest, type PeerScript, type RowPlan, runContest, type Sides } from "./contest.ts";
-import type { Job } from "./jobs.ts";
+import type { Command, Job } from "./jobs.ts";
 import type { Peaks } from "./limits.ts";
 import { ggufFile, modelFolder } from "./models.ts";
 import { isMet, isPeerSound, type MachineKind, median, type Row, ratioOf } from "./rows.ts";
@@ -78,7 +78,8 @@ async function compete(contest: Contest, machine: Machine, repeats: number): Pro
     peerEnvironment: environment,
     repeats,
     measurePeaks: () => measurePeaks(machine.limits),
-    compareWarm: (warm, peer) => compareWarm(job, warm, peer),
+    questionOfWarm: (warm) => questionOfWarm(job, warm),
+    compareWarm: (warm, scored) => compareWarm(job, warm, scored),
   });
   const { ours: mine, peer: theirs } = sides;
   if (theirs === null || mine.samples.length === 0 || theirs.samples.length === 0) return sides;
@@ -117,13 +118,16 @@ async function peerCommand(script: PeerScript, job: Job, env: Record<string, str
   return command({ ...job, mode: fasterModes.get(key) });
 }
 
-/** Has the peer score what we sampled: its logprobs of the same tokens are ours but for rounding. */
-async function compareWarm(job: Job, warm: Answer, peer: Child): Promise<string> {
+/** The peer is to score what we sampled. */
+function questionOfWarm(job: Job, { tokens }: Answer): Command | null {
+  return job.kind === "generate" && Array.isArray(tokens) ? { do: "score", tokens } : null;
+}
+
+/** The peer's logprobs of the tokens that we sampled are ours but for rounding. */
+function compareWarm(job: Job, warm: Answer, scored: Answer): string {
   if (job.kind !== "generate") return "";
-  const { tokens, logprobs } = warm;
-  if (!Array.isArray(tokens) || !Array.isArray(logprobs)) throw new Error("the warm-up told no tokens");
-  const scored = (await peer.ask({ do: "score", tokens })).logprobs;
-  return compareLogprobs(job.dtype, logprobs, Array.isArray(scored) ? scored : []);
+  if (!Array.isArray(warm.logprobs)) throw new Error("the warm-up told no logprobs");
+  return compareLogprobs(job.dtype, warm.logprobs, Array.isArray(scored.logprobs) ? scored.logprobs : []);
 }
 
 function emptyRow(plan: RowPlan, state: Row["state"], note: string): Row {
