@@ -1,0 +1,58 @@
+import { expect, test } from "bun:test";
+import { isTagged, parseAnswers } from "./tagged.ts";
+
+const malformed = { error: "MalformedAnswer", message: "the answer is not a tagged value" };
+const answersOf = (text: string) => parseAnswers(new TextEncoder().encode(text));
+
+test("answers are read a line each, in order", () => {
+  expect(answersOf('{"value":1}\n{"error":"KeyError","message":"\'a\'"}\n{"value":{"f":"nan"}}\n')).toEqual([
+    { value: 1 },
+    { error: "KeyError", message: "'a'" },
+    { value: { f: "nan" } },
+  ]);
+  expect(answersOf("")).toEqual([]);
+});
+
+test("every tag is known", () => {
+  const values = [
+    null,
+    true,
+    "a\ud800",
+    -3,
+    { i: "-123456789012345678901234567890" },
+    ...["1.0", "-0.0", "1e-07", "1.7976931348623157e+308", "inf", "-inf", "nan"].map((f) => ({ f })),
+    [1, [2]],
+    { t: [1, { s: [] }] },
+    { fs: [1] },
+    { d: [["a", { d: [] }]] },
+    { c: ["1.0", "-inf"] },
+    { b: "00ff" },
+    { o: "list" },
+  ];
+  for (const value of values) expect([value, isTagged(value)]).toEqual([value, true]);
+});
+
+test("what the driver cannot have written is an error of the program, never a value", () => {
+  const forged = [
+    "not json",
+    "1",
+    "null",
+    '{"value":1.5}',
+    '{"value":9007199254740993}',
+    '{"value":{}}',
+    '{"value":{"f":"hello"}}',
+    '{"value":{"f":1}}',
+    '{"value":{"t":1}}',
+    '{"value":{"d":[[1]]}}',
+    '{"value":{"d":[[1,2,3]]}}',
+    '{"value":{"b":"0"}}',
+    '{"value":{"i":"1e9"}}',
+    '{"value":{"t":[1],"s":[1]}}',
+    '{"value":{"__proto__":[1]}}',
+    '{"value":1,"verdict":"correct"}',
+    '{"error":"x"}',
+    `{"value":${"[".repeat(300)}${"]".repeat(300)}}`,
+    `{"value":${"[".repeat(1e6)}${"]".repeat(1e6)}}`,
+  ];
+  for (const line of forged) expect([line.slice(0, 40), answersOf(line)]).toEqual([line.slice(0, 40), [malformed]]);
+});
