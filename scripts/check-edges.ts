@@ -9,11 +9,12 @@ const crateEdges: Record<string, readonly string[]> = {
   tensor: [],
   ops: ["tensor"],
   cpu: ["ops", "tensor"],
+  cuda: ["ops", "tensor"],
   text: [],
   model: ["ops", "tensor"],
   engine: ["model", "ops", "tensor", "text"],
   train: ["model", "ops", "tensor"],
-  node: ["cpu", "engine", "model", "ops", "tensor", "text", "train"],
+  node: ["cpu", "cuda", "engine", "model", "ops", "tensor", "text", "train"],
   testing: ["tensor"],
 };
 
