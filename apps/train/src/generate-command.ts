@@ -161,5 +161,5 @@ function frameOf(name: string): Frame {
 
 function promptInput(text: string, frame: Frame): PromptInput {
   const messages: Message[] = [{ role: "user", content: text }];
-  return frame === "chat-template" ? messages : renderPrompt({ id: "prompt", text, source: "the prompt" }, frame);
+  return frame === "chat-template" ? messages : renderPrompt({ id: "prompt", text, place: "the prompt" }, frame);
 }

@@ -96,11 +96,11 @@ export async function checkContext(
   };
   if (limit >= context) refuse(`; use less, a prompt needs room too`);
   const encoder = new TextEncoder();
-  for (const { rendered, source } of prompts) {
+  for (const { rendered, place } of prompts) {
     // No token is shorter than a byte, so only a prompt of many bytes needs to be counted exactly.
     if (encoder.encode(rendered.text).length + limit <= context) continue;
     const { length } = await policy.tokenize(rendered.text, { addSpecial: rendered.addSpecial });
     if (length + limit > context)
-      refuse(` after the prompt of ${length} tokens at ${source}; use at most ${context - length}, or drop the prompt`);
+      refuse(` after the prompt of ${length} tokens at ${place}; use at most ${context - length}, or drop the prompt`);
   }
 }

@@ -7,7 +7,7 @@ const tail = "<|im_end|>\n<|im_start|>assistant\n<think>\n";
 const block = "```python\n# Your solution code here\n```";
 
 test("acereason math, the question stripped", () => {
-  const prompt = { id: "1", text: "  What is 1+1?\n", source: "row 1" };
+  const prompt = { id: "1", text: "  What is 1+1?\n", place: "row 1" };
   expect(renderPrompt(prompt, "acereason")).toEqual({
     text: `${head}What is 1+1?\n\nPlease place your final answer inside \\boxed{}.${tail}`,
     addSpecial: true,
@@ -25,7 +25,7 @@ test("acereason code, without and with a starter", () => {
 });
 
 test("raw is the text as it is; chat-template is the policy's", () => {
-  const prompt = { id: "1", text: "37+5-9=", source: "row 1" };
+  const prompt = { id: "1", text: "37+5-9=", place: "row 1" };
   expect(renderPrompt(prompt, "raw")).toEqual({ text: "37+5-9=", addSpecial: true });
   // A template writes the beginning itself, so the tokenizer must not add another.
   expect(renderPrompt(prompt, "chat-template", (messages) => JSON.stringify(messages))).toEqual({
@@ -40,7 +40,7 @@ test("a conversation does not fit a frame of one question", () => {
     { role: "user", content: "a" },
     { role: "assistant", content: "b" },
   ] as const;
-  expect(() => renderPrompt({ id: "1", messages, source: "d.jsonl row 4" }, "acereason")).toThrow(
+  expect(() => renderPrompt({ id: "1", messages, place: "d.jsonl row 4" }, "acereason")).toThrow(
     "d.jsonl row 4: the frame acereason needs one question, and the row has 2 messages",
   );
 });

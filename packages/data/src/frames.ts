@@ -24,17 +24,22 @@ export function renderPrompt(
 ): PromptText {
   if (frame === "raw") return { text: question(prompt, frame), addSpecial: true };
   if (frame === "acereason") {
-    return { text: aceReasonPrompt(question(prompt, frame), { kind: "math" }), addSpecial: true };
+    return { text: aceReasonPrompt(question(prompt, frame), taskOf(prompt)), addSpecial: true };
   }
   if (!applyChatTemplate) {
     throw new DataError(
       "bad-row",
-      `${prompt.source}: the frame chat-template needs the policy's chat template, and there is none; ` +
+      `${prompt.place}: the frame chat-template needs the policy's chat template, and there is none; ` +
         "use the frame acereason or raw",
     );
   }
   const messages = prompt.messages ?? [{ role: "user" as const, content: question(prompt, frame) }];
   return { text: applyChatTemplate(messages), addSpecial: false };
+}
+
+function taskOf({ tests, starter }: Prompt): AceReasonTask {
+  if (tests === undefined) return { kind: "math" };
+  return starter === undefined ? { kind: "code" } : { kind: "code", starter };
 }
 
 /** The paper's prompt for a problem, which is stripped; `<think>\n` is part of the prompt. */
@@ -51,13 +56,13 @@ function instruction(task: AceReasonTask): string {
 }
 
 /** The question of a prompt: its text, or its only user message. */
-function question({ text, messages, source }: Prompt, frame: Frame): string {
+function question({ text, messages, place }: Prompt, frame: Frame): string {
   if (text !== undefined) return text;
   const [only, ...rest] = messages ?? [];
   if (only?.role === "user" && rest.length === 0) return only.content;
   throw new DataError(
     "bad-row",
-    `${source}: the frame ${frame} needs one question, and the row has ${messages?.length ?? 0} messages; ` +
+    `${place}: the frame ${frame} needs one question, and the row has ${messages?.length ?? 0} messages; ` +
       "use the frame chat-template",
   );
 }

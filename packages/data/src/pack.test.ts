@@ -64,7 +64,7 @@ test("SFT's order is not that of an RL stage over the same rows", () => {
   expect([...(order ?? [])]).not.toEqual(rl ?? []);
 });
 
-const prompt = { id: "p", text: "1+1?", answer: "2", solution: "One and one.", source: "d.jsonl row 3" };
+const prompt = { id: "p", text: "1+1?", answer: "2", solution: "One and one.", place: "d.jsonl row 3" };
 const rendered = { text: "P", addSpecial: true };
 
 test("acereason targets: a bare solution is closed and boxed", () => {

@@ -2,15 +2,21 @@
 
 export type Message = { readonly role: "system" | "user" | "assistant"; readonly content: string };
 
-/** Messages or text; the answer is what rewards compare with, the solution what SFT learns from. */
+/** Messages or text; answer or tests are what rewards compare with, the solution what SFT learns from. */
 export type Prompt = {
   readonly id: string;
   readonly messages?: readonly Message[];
   readonly text?: string;
   readonly answer?: string;
   readonly solution?: string;
+  /** What the row says of tests, in its data set's own format; the code reward reads it. Such a prompt asks for a program. */
+  readonly tests?: unknown;
+  /** The head of the function that a program must define. */
+  readonly starter?: string;
+  /** The set that the row says it is of (`source`, `data_source`): it chooses the reward. */
+  readonly source?: string;
   /** File name and row, for messages. */
-  readonly source: string;
+  readonly place: string;
 };
 
 /**

@@ -19,7 +19,7 @@ test("fields: MATH, AceReason-Math, numbers as answers, the set's own ids", () =
     text: "1+1?",
     answer: "\\frac{4}{2}",
     solution: "It is \\boxed{\\frac{4}{2}}.",
-    source: "set.jsonl row 1",
+    place: "set.jsonl row 1",
   });
   expect(parse([{ problem: "2?", answer: 2, id: 7 }]).prompts[0]).toMatchObject({ id: "7", answer: "2" });
   expect(parse([{ prompt: "37+5=", answer: "42" }]).adapter.fields).toBe("prompt, answer");

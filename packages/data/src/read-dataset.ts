@@ -5,9 +5,9 @@ import { gunzipSync } from "node:zlib";
 import { z } from "zod";
 import { DataError } from "./data-error.ts";
 import type { Prompt } from "./prompt.ts";
-import { type AdaptedRow, chooseAdapter, type RowAdapter } from "./row-adapters.ts";
+import { type AdaptedRow, chooseAdapter, type JudgedBy, judgedBy, type RowAdapter } from "./row-adapters.ts";
 
-/** `need`: what every row must have: "answer" for RL and evaluation, "solution" for SFT. */
+/** `need`: what every row must have: "answer" (or tests) for RL and evaluation, "solution" for SFT. */
 export type DatasetOptions = { readonly need: "answer" | "solution"; readonly limit?: number };
 
 /**
@@ -43,7 +43,7 @@ export function parseDataset(text: string, file: string, { need, limit }: Datase
       leftOut.push(`${place}: the solution's box is empty`);
       continue;
     }
-    const prompt = toPrompt(adapted, adapter, { file, row, need });
+    const prompt = toPrompt({ ...adapted, ...judgedBy(value) }, adapter, { file, row, need });
     const before = rowOfId.get(prompt.id);
     if (before !== undefined) {
       throw new DataError("bad-row", `${place}: id "${prompt.id}" is also that of row ${before}; make ids unique`);
@@ -88,7 +88,7 @@ function choose(value: unknown, place: string): RowAdapter {
 }
 
 function toPrompt(
-  { emptyBox, ...adapted }: AdaptedRow,
+  { emptyBox, ...adapted }: AdaptedRow & JudgedBy,
   adapter: RowAdapter,
   { file, row, need }: { file: string; row: number; need: DatasetOptions["need"] },
 ): Prompt {
@@ -96,7 +96,7 @@ function toPrompt(
   if (adapted.text === undefined && adapted.messages === undefined) {
     throw new DataError("bad-row", `${place}: the question is missing or empty (read as ${adapter.fields})`);
   }
-  if (adapted[need] === undefined) {
+  if (adapted[need] === undefined && !(need === "answer" && adapted.tests !== undefined)) {
     const remedy = need === "answer" ? "rewards compare with it" : "SFT learns from it";
     throw new DataError(
       "bad-row",
@@ -104,7 +104,7 @@ function toPrompt(
     );
   }
   const name = basename(file).replace(/\.jsonl?(\.gz)?$/, "");
-  return { ...adapted, id: adapted.id ?? `${name}-${row}`, source: `${basename(file)} row ${row}` };
+  return { ...adapted, id: adapted.id ?? `${name}-${row}`, place: `${basename(file)} row ${row}` };
 }
 
 function adapt(adapter: RowAdapter, value: unknown, place: string): AdaptedRow {

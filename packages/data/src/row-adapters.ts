@@ -13,6 +13,9 @@ export type AdaptedRow = {
   readonly emptyBox?: true;
 };
 
+/** What decides how a response to the row is judged, beside its answer. */
+export type JudgedBy = { readonly source?: string; readonly tests?: unknown; readonly starter?: string };
+
 /** `fields` names where question, answer and solution come from, for reports. */
 export type RowAdapter = { readonly name: string; readonly fields: string; adapt(row: unknown): AdaptedRow };
 
@@ -20,7 +23,7 @@ const word = z.union([z.string(), z.number()]).transform(String).optional();
 const rowSchema = z.looseObject({ id: word, unique_id: word });
 const messagesSchema = z.array(z.looseObject({ role: z.enum(["system", "user", "assistant"]), content: z.string() }));
 
-const questionFields = ["problem", "question", "prompt", "instruction", "input"] as const;
+const questionFields = ["problem", "question", "question_content", "prompt", "instruction", "input"] as const;
 const answerFields = ["answer", "expected_answer", "ground_truth"] as const;
 const solutionFields = ["solution", "response", "completion", "output"] as const;
 
@@ -139,5 +142,30 @@ function compact({ id, text, messages, answer, solution }: Loose): AdaptedRow {
     ...(messages && messages.length > 0 && { messages }),
     ...(answer?.trim() && { answer }),
     ...(solution?.trim() && { solution }),
+  };
+}
+
+/** Fields that hold tests, by data set: LiveCodeBench's, APPS' and TACO's, code_contests'. */
+const testFields = [
+  ["public_test_cases", "private_test_cases", "metadata"],
+  ["input_output"],
+  ["public_tests", "private_tests", "generated_tests"],
+] as const;
+
+/** The row's source, tests and starter code, where it has them; tests stay as they are written. */
+export function judgedBy(row: unknown): JudgedBy {
+  const fields = z.record(z.string(), z.unknown()).safeParse(row).data ?? {};
+  const has = (name: string) => fields[name] !== undefined && fields[name] !== null && fields[name] !== "";
+  const text = (...names: string[]) => names.map((name) => fields[name]).find((value) => typeof value === "string");
+  const source = text("source", "data_source");
+  const starter = text("starter_code", "starter");
+  const own = testFields.find(([first]) => has(first));
+  const tests = has("tests")
+    ? fields.tests
+    : own && Object.fromEntries(own.filter(has).map((name) => [name, fields[name]]));
+  return {
+    ...(source?.trim() && { source }),
+    ...(tests !== undefined && { tests }),
+    ...(starter?.trim() && { starter }),
   };
 }

@@ -11,16 +11,17 @@ const thoughtOpening = /^<think>\n?/;
 /**
  * The sample of a prompt with a solution; `rendered` is the prompt under `frame`.
  * Under acereason a response with a closed thought is taken as it is (its opening is part of the prompt); a bare
- * solution gets `\n</think>\n\n\boxed{answer}`. Every response ends in `endToken`.
+ * solution gets `\n</think>\n\n\boxed{answer}`, and of a program the solution is the answer. Every response ends in `endToken`.
  */
 export function sftSample(prompt: Prompt, rendered: PromptText, frame: Frame, endToken: string): SftSample {
-  const { id, solution, answer, source } = prompt;
-  if (solution === undefined) throw new DataError("bad-sample", `${source}: no solution; SFT learns from it`);
+  const { id, solution, answer, tests, place } = prompt;
+  if (solution === undefined) throw new DataError("bad-sample", `${place}: no solution; SFT learns from it`);
   if (frame !== "acereason") return { id, prompt: rendered, response: withEnd(solution, endToken) };
   const thought = solution.replace(thoughtOpening, "");
   if (thought.includes("</think>")) return { id, prompt: rendered, response: withEnd(thought, endToken) };
+  if (tests !== undefined) return { id, prompt: rendered, response: `\n</think>\n\n${withEnd(thought, endToken)}` };
   if (answer === undefined) {
-    throw new DataError("bad-sample", `${source}: no answer to put in the box that the frame acereason asks for`);
+    throw new DataError("bad-sample", `${place}: no answer to put in the box that the frame acereason asks for`);
   }
   return { id, prompt: rendered, response: `${thought}\n</think>\n\n\\boxed{${answer}}${endToken}` };
 }
