@@ -34,6 +34,16 @@ export interface NativeCompletion {
   finishReason: 'stop' | 'length' | 'abort'
 }
 
+/** A response that has ended while others of its call may still grow. */
+export interface NativeEnded {
+  /** prompt · n + response. */
+  index: number
+  text: string
+  /** Response tokens. */
+  length: number
+  finishReason: 'stop' | 'length'
+}
+
 /** What one scheduler step did for one running call. */
 export interface NativeEvent {
   call: number
@@ -43,6 +53,8 @@ export interface NativeEvent {
   finished: number
   total: number
   pieces: Array<NativePiece>
+  /** Responses that ended in this step. */
+  ended: Array<NativeEnded>
 }
 
 /** The newest checkpoint of a run that is whole. */
@@ -217,6 +229,8 @@ export interface NativeSampling {
   stop: Array<string>
   /** Sends text pieces as events. */
   pieces: boolean
+  /** Sends each response as an event when it has ended. */
+  ended: boolean
 }
 
 /** Logprob and entropy of every token but the first of each sequence, one sequence after the other. */

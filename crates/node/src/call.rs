@@ -3,7 +3,7 @@
 use crate::batch_data::{BatchData, Rollout, RolloutColumns};
 use crate::fault::{Fault, Result};
 use crate::inputs::Sampling;
-use crate::outputs::{NativeEvent, NativePiece};
+use crate::outputs::{NativeEnded, NativeEvent, NativePiece};
 use crate::reply::Reply;
 use crate::response::{Finish, Response};
 use gradus_engine::inverse_temperature;
@@ -30,10 +30,13 @@ pub struct Call {
     responses: Vec<Response>,
     waiting: Waiting,
     sends_pieces: bool,
+    sends_ended: bool,
     tokens: u32,
     finished: u32,
     /// New text since the last event.
     pieces: Vec<NativePiece>,
+    /// Responses that ended since the last event.
+    ended: Vec<NativeEnded>,
     changed: bool,
 }
 
@@ -57,9 +60,11 @@ impl Call {
             responses,
             waiting,
             sends_pieces: sampling.pieces,
+            sends_ended: sampling.ended,
             tokens: 0,
             finished: 0,
             pieces: Vec::new(),
+            ended: Vec::new(),
             changed: false,
         }
     }
@@ -108,9 +113,23 @@ impl Call {
     pub fn end(&mut self, index: usize, finish: Finish) -> Result<()> {
         let rest = self.responses[index].end(finish)?;
         self.note_piece(index, rest);
+        self.note_ended(index, finish);
         self.finished += 1;
         self.changed = true;
         Ok(())
+    }
+
+    /// An aborted response is not told of: its call is over.
+    fn note_ended(&mut self, index: usize, finish: Finish) {
+        if self.sends_ended && finish != Finish::Abort {
+            let Response { text, tokens, .. } = &self.responses[index];
+            self.ended.push(NativeEnded {
+                index: index as u32,
+                text: text.clone(),
+                length: tokens.len() as u32,
+                finish_reason: finish.name().to_string(),
+            });
+        }
     }
 
     fn note_piece(&mut self, index: usize, text: String) {
@@ -127,6 +146,7 @@ impl Call {
             finished: self.finished,
             total: self.responses.len() as u32,
             pieces: std::mem::take(&mut self.pieces),
+            ended: std::mem::take(&mut self.ended),
         })
     }
 

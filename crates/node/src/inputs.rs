@@ -72,6 +72,8 @@ pub struct NativeSampling {
     pub stop: Vec<String>,
     /// Sends text pieces as events.
     pub pieces: bool,
+    /// Sends each response as an event when it has ended.
+    pub ended: bool,
 }
 
 /// Added to the logit of one token; -Infinity forbids it.
@@ -138,6 +140,7 @@ pub struct Sampling {
     pub step: u64,
     pub stop: Vec<String>,
     pub pieces: bool,
+    pub ended: bool,
 }
 
 impl TryFrom<NativePrompt> for Prompt {
@@ -186,6 +189,7 @@ impl TryFrom<NativeSampling> for Sampling {
             step: u64::from(sampling.step),
             stop: sampling.stop,
             pieces: sampling.pieces,
+            ended: sampling.ended,
         })
     }
 }

@@ -59,6 +59,18 @@ pub struct NativePiece {
     pub text: String,
 }
 
+/// A response that has ended while others of its call may still grow.
+#[napi(object)]
+pub struct NativeEnded {
+    /// prompt · n + response.
+    pub index: u32,
+    pub text: String,
+    /// Response tokens.
+    pub length: u32,
+    #[napi(ts_type = "'stop' | 'length'")]
+    pub finish_reason: String,
+}
+
 /// What one scheduler step did for one running call.
 #[napi(object)]
 pub struct NativeEvent {
@@ -69,6 +81,8 @@ pub struct NativeEvent {
     pub finished: u32,
     pub total: u32,
     pub pieces: Vec<NativePiece>,
+    /// Responses that ended in this step.
+    pub ended: Vec<NativeEnded>,
 }
 
 /// The policy's fixed facts.

@@ -3,6 +3,24 @@
 /** Rewards that are asked at the same time, by training and evaluation alike. */
 export const rewardsAtOnce = 64;
 
+/** Runs works given one after the other, never more than `most` at once, in the order in which they were given. */
+export function limitAtOnce(most: number): <R>(work: () => Promise<R>) => Promise<R> {
+  const waiting: (() => void)[] = [];
+  let running = 0;
+  return async (work) => {
+    if (running === most) await new Promise<void>((resolve) => waiting.push(resolve));
+    else running++;
+    try {
+      return await work();
+    } finally {
+      // A place that somebody waits for passes on without becoming free.
+      const next = waiting.shift();
+      if (next) next();
+      else running--;
+    }
+  };
+}
+
 /** What `work` gives for each item, in the items' order, never more than `most` at work; the first failure ends it. */
 export async function mapAtMost<T, R>(most: number, items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
   const results: R[] = [];

@@ -3,7 +3,7 @@ import type { RolloutInfo } from "./policy.ts";
 
 /** What a reward says of a rollout (the rewards package's Verdict fulfils it). A fault is never a score. */
 export type RolloutVerdict =
-  | { readonly status: "graded"; readonly score: number; readonly kind: string }
+  | { readonly status: "graded"; readonly score: number; readonly kind: string; readonly tier?: "A" | "B" | undefined }
   | { readonly status: "fault"; readonly reason: string };
 
 /** A rollout on its way to a weight; `index` is its place in the batch. `verdict` is undefined where none was asked for. */

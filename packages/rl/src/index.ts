@@ -16,6 +16,7 @@ export {
 } from "./loop-options.ts";
 export type { StepRecord } from "./metrics.ts";
 export type {
+  FinishedRollout,
   FinishReason,
   Message,
   PackedTokens,

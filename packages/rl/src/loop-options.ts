@@ -14,6 +14,9 @@ export interface Source<T> {
   take(cursor: number, count: number): { items: readonly T[]; epoch: number; nextCursor: number } | undefined;
 }
 
+/** What the loop itself reads of a prompt: its name in random streams, and where it comes from, for the metrics. */
+export type LoopPrompt = { readonly id: string; readonly source?: string };
+
 /** One response on its way to the reward. `promptText` is there when the prompt was given as text. */
 export type JudgedRollout<P> = {
   readonly prompt: P;

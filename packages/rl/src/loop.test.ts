@@ -4,7 +4,7 @@ import { type GrpoOptions, startLoop } from "./loop-options.ts";
 import type { StepRecord } from "./metrics.ts";
 import type { FinishReason, RolloutBatch, StepMetrics, StepOptions, TrainablePolicy } from "./policy.ts";
 
-type Prompt = { id: string; answer: string };
+type Prompt = { id: string; answer: string; source?: string };
 type Response = { text: string; length: number; finishReason?: FinishReason };
 
 const moved: StepMetrics = {
@@ -165,13 +165,35 @@ test("a step: weights of the group with variance, record, columns, closed batch"
     "training/epoch": 0,
     "training/stage": 0,
     "training/skipped_steps": 0,
-    // The clock counts its calls: started 0, generated 1, rewarded 2, weighted 3, updated 4, end 5.
+    // The clock counts its calls: started 0, generated 1, judged from 2 to 3, rewarded 4, weighted 5, updated 6, end 7.
     "timing_s/gen": 1,
-    "timing_s/step": 5,
+    "timing_s/judging": 1,
+    "timing_s/reward": 3,
+    "timing_s/step": 7,
     "perf/gen_tokens_per_s": 16,
-    "perf/throughput": 28 / 5,
+    "perf/throughput": 28 / 7,
     "perf/train_tokens_per_s": 20,
   });
+});
+
+test("scores are told by source, verdicts by the sandbox's tier; nothing of either where there is none", async () => {
+  const { policy } = scriptedPolicy([mixed, mixed]);
+  const source = (id: string) => (id === "a" ? "math" : "code");
+  const told = prompts.map((prompt) => ({ ...prompt, source: source(prompt.id) }));
+  const judge: GrpoOptions<Prompt>["judge"] = async ({ prompt, text }) => {
+    const tier = prompt.source === "code" ? ({ tier: "A" } as const) : {};
+    return { status: "graded", score: text === prompt.answer ? 1 : 0, kind: "correct", ...tier };
+  };
+  const take: GrpoOptions<Prompt>["prompts"]["take"] = (cursor, count) => {
+    return { items: cursor === 0 ? told : prompts, epoch: 0, nextCursor: cursor + count };
+  };
+  const { records } = await collect(grpoLoop(options(policy, { prompts: { take }, judge, end: { steps: 2 } })));
+  expect(records[0]).toMatchObject({
+    "reward/source/math/mean": 0.5,
+    "reward/source/code/mean": 1,
+    "reward/tier_A": 2,
+  });
+  expect(Object.keys(records[1] ?? {}).filter((name) => /source|tier/.test(name))).toEqual([]);
 });
 
 test("a batch without weight is skipped: no update, no update metrics, the prompts are spent", async () => {

@@ -3,8 +3,8 @@
 import { rolloutAdvantages } from "./advantage.ts";
 import { filterGroups } from "./filter.ts";
 import { groupRollouts } from "./group.ts";
-import { judgeRollouts, kindOf } from "./judge-rollouts.ts";
-import { advance, checkGrpoOptions, type GrpoOptions } from "./loop-options.ts";
+import { kindOf, startJudging } from "./judge-rollouts.ts";
+import { advance, checkGrpoOptions, type GrpoOptions, type LoopPrompt } from "./loop-options.ts";
 import { meanScore, type StepRecord, startTiming, stepRecord } from "./metrics.ts";
 import { type StageEnd, stageEnd } from "./stage-end.ts";
 import { stopWhenAllFaulted, stopWhenNonFinite, stopWhenOffPolicy } from "./stop.ts";
@@ -15,7 +15,7 @@ import { rolloutWeights } from "./weights.ts";
  * Stops with an RlError when the trainer's logprobs are not the sampler's, when every reward faults,
  * or after `maxSkippedInARow` updates that were not finite.
  */
-export async function* grpoLoop<P extends { readonly id: string }>(
+export async function* grpoLoop<P extends LoopPrompt>(
   options: GrpoOptions<P>,
 ): AsyncGenerator<StepRecord, StageEnd, undefined> {
   checkGrpoOptions(options);
@@ -32,7 +32,7 @@ export async function* grpoLoop<P extends { readonly id: string }>(
 }
 
 /** One step with the prompts that were drawn for it; moves the policy and then the state. */
-async function grpoStep<P extends { readonly id: string }>(
+async function grpoStep<P extends LoopPrompt>(
   drawn: { readonly items: readonly P[]; readonly epoch: number; readonly nextCursor: number },
   options: GrpoOptions<P>,
 ): Promise<StepRecord> {
@@ -45,12 +45,14 @@ async function grpoStep<P extends { readonly id: string }>(
   const inputs = await Promise.all(items.map(options.promptInput));
   const place = { purpose: "rollout", stage, step: state.step, ids: items.map(({ id }) => id) };
   const sampling = { seed, groupSize, maxResponseLength, temperature, ...(stop && { stop }) };
-  const batch = await policy.rollout(inputs, { ...place, ...sampling });
+  const judging = startJudging(items, inputs, options);
+  const { finished: onFinished } = judging;
+  const batch = await judging.sampled(policy.rollout(inputs, { ...place, ...sampling, onFinished }));
   try {
     timing.end("gen");
 
-    // 3. Reward.
-    const verdicts = await judgeRollouts(batch.rollouts, items, inputs, options);
+    // 3. Reward: rollouts that ended early are judged already; the update waits for all.
+    const verdicts = await judging.verdicts(batch.rollouts);
     stopWhenAllFaulted(verdicts);
     timing.end("reward");
 
@@ -80,7 +82,8 @@ async function grpoStep<P extends { readonly id: string }>(
     };
     await options.record?.(batch, columns, { items, epoch, step: state.step });
     advance(state, { nextCursor, update, score: meanScore(filtered), plateau: options.end.plateau });
-    return stepRecord({ batch, verdicts, filtered, advantages, rate, update, state, stage, epoch, timing });
+    timing.add("judging", judging.seconds());
+    return stepRecord({ batch, items, verdicts, filtered, advantages, rate, update, state, stage, epoch, timing });
   } finally {
     batch.close();
   }

@@ -3,7 +3,7 @@
 import { verdictKinds } from "@gradus/rewards";
 import { type Filtered, hasZeroVariance } from "./filter.ts";
 import type { RolloutVerdict } from "./group.ts";
-import type { LoopState } from "./loop-options.ts";
+import type { LoopPrompt, LoopState } from "./loop-options.ts";
 import type { RolloutBatch, StepMetrics, TrainingBatch } from "./policy.ts";
 
 /** Metric name → value: timing_s in seconds, lengths in tokens, shares (frac, pct, clip_ratio) from 0 to 1, else counts. */
@@ -12,6 +12,7 @@ export type StepRecord = { [name: string]: number };
 /** What a step of the RL loop leaves; `state` is already past it. */
 type FinishedStep = {
   readonly batch: RolloutBatch;
+  readonly items: readonly LoopPrompt[];
   readonly verdicts: readonly (RolloutVerdict | undefined)[];
   readonly filtered: Filtered;
   readonly advantages: Float64Array;
@@ -29,6 +30,8 @@ export function stepRecord(done: FinishedStep): StepRecord {
   const inLoss = filtered.groups.flatMap(({ survivors }) => survivors.filter((survivor) => survivor.inLoss));
   return {
     ...rewardMetrics(done.verdicts, filtered),
+    ...sourceMetrics(done),
+    ...tierMetrics(done.verdicts),
     ...rolloutMetrics(batch),
     ...spread(
       "critic/advantages",
@@ -86,6 +89,31 @@ function rewardMetrics(verdicts: readonly (RolloutVerdict | undefined)[], filter
   return record;
 }
 
+/** The mean score of each source that the prompts name, over its rollouts with a score. */
+function sourceMetrics({ batch, items, filtered }: FinishedStep): StepRecord {
+  const scoresOf = new Map<string, number[]>();
+  for (const [index, { promptIndex }] of batch.rollouts.entries()) {
+    const source = items[promptIndex]?.source;
+    const score = filtered.scores[index] ?? Number.NaN;
+    if (source === undefined || Number.isNaN(score)) continue;
+    scoresOf.set(source, [...(scoresOf.get(source) ?? []), score]);
+  }
+  const record: StepRecord = {};
+  for (const [source, scores] of scoresOf) record[`reward/source/${source}/mean`] = meanOf(scores);
+  return record;
+}
+
+/** How many verdicts were made under which tier of the sandbox; nothing where none needed it. */
+function tierMetrics(verdicts: readonly (RolloutVerdict | undefined)[]): StepRecord {
+  const record: StepRecord = {};
+  for (const verdict of verdicts) {
+    if (verdict?.status !== "graded" || verdict.tier === undefined) continue;
+    const name = `reward/tier_${verdict.tier}`;
+    record[name] = (record[name] ?? 0) + 1;
+  }
+  return record;
+}
+
 /** Lengths in tokens and entropies of all rollouts of a batch; `clip_ratio` is the share cut off by the limit. */
 function rolloutMetrics(batch: RolloutBatch): StepRecord {
   const truncated = batch.rollouts.filter(({ finishReason }) => finishReason === "length").length;
@@ -116,7 +144,12 @@ function updateMetrics(update: StepMetrics): StepRecord {
 }
 
 /** Seconds of a step's phases; a phase is from the end of the one before. */
-export type Timing = { end(phase: string): void; seconds(): Record<string, number> };
+export type Timing = {
+  end(phase: string): void;
+  /** Seconds of work that went on beside the phases. */
+  add(work: string, taken: number): void;
+  seconds(): Record<string, number>;
+};
 
 /** Starts the first phase. `seconds` adds the whole step until now as "step". */
 export function startTiming(clock: () => number): Timing {
@@ -128,6 +161,9 @@ export function startTiming(clock: () => number): Timing {
       const now = clock();
       seconds[phase] = now - last;
       last = now;
+    },
+    add: (work, taken) => {
+      seconds[work] = taken;
     },
     seconds: () => ({ ...seconds, step: clock() - started }),
   };
@@ -152,4 +188,8 @@ function spread(name: string, values: readonly number[]): StepRecord {
     min = Math.min(min, value);
   }
   return { [`${name}/mean`]: total / values.length, [`${name}/max`]: max, [`${name}/min`]: min };
+}
+
+function meanOf(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0) / values.length;
 }

@@ -24,6 +24,9 @@ export type RolloutInfo = {
   readonly entropyRaw: number;
 };
 
+/** What is known of a response as soon as it has ended. */
+export type FinishedRollout = Pick<RolloutInfo, "promptIndex" | "rolloutIndex" | "text" | "length" | "finishReason">;
+
 /**
  * One update. `weights` has one entry per rollout or per response token (rollout batches), or one per token with loss
  * (packed batches), every denominator already in it: loss = −Σ weight · logprob.
@@ -78,6 +81,8 @@ export type RolloutOptions = {
   readonly step?: number;
   readonly ids?: readonly string[];
   readonly stop?: readonly string[];
+  /** Called with the rollouts that ended in a scheduler step while others go on; the last ones may come in the batch alone. */
+  readonly onFinished?: (rollouts: readonly FinishedRollout[]) => void;
 };
 
 /** Whole sequences packed one after the other: sequence s is tokens[cuSeqlens[s] … cuSeqlens[s + 1]]. */

@@ -1,5 +1,5 @@
 // Running calls of one policy: their numbers, who listens to their events, and the signals that end them.
-import type { NativeEvent, NativePolicy } from "@gradus/native";
+import type { NativeEnded, NativeEvent, NativePolicy } from "@gradus/native";
 import type { Progress } from "./options.ts";
 
 /** Who listens to a policy's events. Holds no policy, so that a forgotten policy can be collected. */
@@ -33,17 +33,19 @@ export type Watch = {
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
   readonly onPiece?: (text: string) => void;
+  readonly onEnded?: (responses: readonly NativeEnded[]) => void;
 };
 
 /** Starts a call under a fresh number, follows its events and its signal until it has its answer. */
 export async function runCall<T>(
   native: NativePolicy,
   calls: Calls,
-  { signal, onProgress, onPiece }: Watch,
+  { signal, onProgress, onPiece, onEnded }: Watch,
   start: (call: number) => Promise<T>,
 ): Promise<T> {
-  const call = calls.open(({ tokens, finished, total, pieces }) => {
+  const call = calls.open(({ tokens, finished, total, pieces, ended }) => {
     for (const piece of pieces) onPiece?.(piece.text);
+    if (ended.length > 0) onEnded?.(ended);
     onProgress?.({ tokens, finished, total });
   });
   const abort = () => native.cancel(call);

@@ -1,5 +1,6 @@
 // Checked options, turned into the engine's arguments; and packed arrays, cut again into sequences.
-import type { NativePolicyOptions, NativeSampling, NativeScores, NativeStepOptions } from "@gradus/native";
+import type { NativeEnded, NativePolicyOptions, NativeSampling, NativeScores, NativeStepOptions } from "@gradus/native";
+import type { FinishedRollout } from "@gradus/rl";
 import type { z } from "zod";
 import { GradusError } from "./gradus-error.ts";
 import type { generateOptions, loadOptions, rolloutOptions, stepOptions } from "./options.ts";
@@ -46,12 +47,23 @@ export function generateSampling(
     step,
     stop: [...stop],
     pieces: false,
+    ended: false,
   };
 }
 
 export function rolloutSampling(call: number, options: z.output<typeof rolloutOptions>): NativeSampling {
-  const { groupSize: n, maxResponseLength: maxTokens, temperature, seed, purpose, stage, step, stop } = options;
-  return { call, n, maxTokens, temperature, seed: BigInt(seed), purpose, stage, step, stop: [...stop], pieces: false };
+  const { groupSize: n, maxResponseLength: maxTokens, temperature, purpose, stage, step } = options;
+  const [seed, stop, ended] = [BigInt(options.seed), [...options.stop], options.onFinished !== undefined];
+  return { call, n, maxTokens, temperature, seed, purpose, stage, step, stop, pieces: false, ended };
+}
+
+/** Responses that have ended, as the rollouts of a group of `groupSize` that they are. */
+export function finishedRollouts(ended: readonly NativeEnded[], groupSize: number): FinishedRollout[] {
+  return ended.map(({ index, ...response }) => ({
+    promptIndex: Math.floor(index / groupSize),
+    rolloutIndex: index % groupSize,
+    ...response,
+  }));
 }
 
 export function nativeStepOptions(options: Omit<z.output<typeof stepOptions>, "weights">): NativeStepOptions {

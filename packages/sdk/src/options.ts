@@ -1,7 +1,7 @@
 // Every option of the public API, checked with zod before it reaches the engine: unknown keys get the nearest name,
 // what this version does not have is refused by name.
 import { nameHint, RunConfig } from "@gradus/config";
-import type { LoopState } from "@gradus/rl";
+import type { FinishedRollout, LoopState } from "@gradus/rl";
 import { z } from "zod";
 import { GradusError } from "./gradus-error.ts";
 
@@ -138,6 +138,13 @@ export const rolloutOptions = z.strictObject({
   stop: stop.default([]),
   signal: signal.optional(),
   onProgress: listener.optional(),
+  /** Called with the rollouts that ended in a scheduler step while others go on; the last ones may come in the batch alone. */
+  onFinished: z
+    .custom<(rollouts: readonly FinishedRollout[]) => void>(
+      (value) => typeof value === "function",
+      "expected a function",
+    )
+    .optional(),
 });
 
 const notNegative = z.number().min(0);

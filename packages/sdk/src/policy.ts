@@ -1,5 +1,5 @@
 // The policy: one engine thread in Rust, and this handle. It generates, scores, is trained, checkpointed and saved.
-import { createPolicy, loadPolicy, type NativePolicy, resumePolicy } from "@gradus/native";
+import { createPolicy, loadPolicy, type NativeEnded, type NativePolicy, resumePolicy } from "@gradus/native";
 import type {
   Message,
   PackedTokens,
@@ -13,6 +13,7 @@ import { handleOf, rolloutBatch, trainingBatch } from "./batches.ts";
 import { type Calls, createCalls, runCall } from "./calls.ts";
 import { fromNative, GradusError, toGradusError } from "./gradus-error.ts";
 import {
+  finishedRollouts,
   generateSampling,
   nativePlacement,
   nativeStepOptions,
@@ -175,8 +176,12 @@ export class Policy implements TrainablePolicy {
   async rollout(prompts: readonly PromptInput[], options: RolloutOptions): Promise<RolloutBatch> {
     const read = readOptions(rolloutOptions, "rollout", options);
     const given = nativePrompts("rollout", prompts, this.#encode, read.ids);
+    const { signal, onProgress, onFinished } = read;
+    const onEnded = (ended: readonly NativeEnded[]) => onFinished?.(finishedRollouts(ended, read.groupSize));
     const handle = await fromNative(() =>
-      runCall(this.#native, this.#calls, read, (call) => this.#native.rollout(given, rolloutSampling(call, read))),
+      runCall(this.#native, this.#calls, { signal, onProgress, onEnded }, (call) =>
+        this.#native.rollout(given, rolloutSampling(call, read)),
+      ),
     );
     return rolloutBatch(this.#native, handle);
   }

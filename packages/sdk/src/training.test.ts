@@ -9,7 +9,7 @@ import {
   tinyPolicy,
   tokenizerFolder,
 } from "./__fixtures__/tiny-policy.ts";
-import { latestCheckpoint, Policy, pruneCheckpoints, type RolloutBatch } from "./index.ts";
+import { type FinishedRollout, latestCheckpoint, Policy, pruneCheckpoints, type RolloutBatch } from "./index.ts";
 
 const rollout = { groupSize: 3, maxResponseLength: 12, temperature: 0.9, seed: 4, step: 1 };
 const prompts = ["1+1=", "2+2="];
@@ -51,6 +51,23 @@ test("a rollout batch tells texts, lengths and entropies, and the ids name the r
   const others = await policy.rollout(prompts, { ...rollout, ids: ["c", "d"] });
   expect(others.rollouts.map(({ text }) => text)).not.toEqual(batch.rollouts.map(({ text }) => text));
   for (const made of [batch, again, others]) made.close();
+});
+
+test("rollouts are told of as they end, exactly as the batch has them", async () => {
+  const told: FinishedRollout[][] = [];
+  const options = { ...rollout, groupSize: 8, maxResponseLength: 100, temperature: 1, stop: ["a"] };
+  const batch = await policy.rollout(prompts, { ...options, onFinished: (finished) => void told.push([...finished]) });
+  // Responses end at different tokens, so in several scheduler steps; the last events may come after the answer.
+  expect(new Set(batch.rollouts.map(({ length }) => length)).size).toBeGreaterThan(3);
+  expect(told.length).toBeGreaterThan(2);
+  const places = told.flat().map(({ promptIndex, rolloutIndex }) => promptIndex * 8 + rolloutIndex);
+  expect(new Set(places).size).toBe(places.length);
+  for (const early of told.flat()) {
+    expect(batch.rollouts[early.promptIndex * 8 + early.rolloutIndex]).toMatchObject(early);
+  }
+  const unwatched = await policy.rollout(prompts, options);
+  expect(unwatched.rollouts).toEqual(batch.rollouts);
+  for (const made of [batch, unwatched]) made.close();
 });
 
 test("a step moves the weights; without weight, or with learning rate 0, nothing moves", async () => {
