@@ -3,6 +3,7 @@ import { evaluate, type Generator, type Task } from "@gradus/evals";
 import { judge } from "@gradus/rewards";
 import type { EvalResult, EvalSample } from "./events.ts";
 import { checkContext, loadPrompts, type RenderedPrompt, stopsOf } from "./load-data.ts";
+import { checkJudged } from "./open-reward.ts";
 import type { PhaseContext } from "./phases.ts";
 
 /** What an evaluation gives: the result for tables, its errors, and every metric under its name. */
@@ -26,6 +27,7 @@ export async function loadEvaluation({ run, policy, reward, show }: PhaseContext
   const { task: name, n, temperature, maxTokens, problems: limit } = run.eval;
   const note = (text: string): void => show({ type: "note", text });
   const problems = await loadPrompts(run.data.eval ?? "", "answer", { frame: run.frame, policy, note, limit });
+  checkJudged(problems, run.reward, reward);
   await checkContext("eval.maxTokens", maxTokens, problems, policy);
   const task: Task<RenderedPrompt> = {
     name,

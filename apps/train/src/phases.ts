@@ -20,6 +20,7 @@ import {
 import type { RunEvent } from "./events.ts";
 import type { InterruptiblePolicy } from "./interruptible-policy.ts";
 import { checkContext, loadPrompts, loadSamples, type RenderedPrompt, stopsOf } from "./load-data.ts";
+import { checkJudged } from "./open-reward.ts";
 import type { RunPolicy } from "./run-policy.ts";
 
 /** What a step leaves for the run's counters, beside its metrics. */
@@ -131,6 +132,7 @@ async function rlPhase(stage: Stage, index: number, context: PhaseContext): Prom
   const { run, policy, clock, show } = context;
   const note = (text: string): void => show({ type: "note", text });
   const prompts = await loadPrompts(stage.data ?? run.data.rl ?? "", "answer", { frame: run.frame, policy, note });
+  checkJudged(prompts, run.reward, context.reward);
   await checkContext(`rl.stages.${index}.maxResponseLength (${stage.name})`, stage.maxResponseLength, prompts, policy);
   const { end } = stage;
   const epochs = end.epochs === null ? {} : { epochs: end.epochs };

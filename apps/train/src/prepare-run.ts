@@ -2,9 +2,9 @@
 import { ConfigError, type ResolvedRun } from "@gradus/config";
 import { startLoop } from "@gradus/rl";
 import { checkpointSteps, damagedCheckpoints } from "./checkpoints.ts";
-import { findReward } from "./configure.ts";
 import { type Evaluate, loadEvaluation } from "./evaluation.ts";
 import type { RunEvent } from "./events.ts";
+import { openReward } from "./open-reward.ts";
 import { loadPhases, type Phase } from "./phases.ts";
 import { RecipeState } from "./recipe-state.ts";
 import type { PolicySource, ResumedPolicy, RunPolicy } from "./run-policy.ts";
@@ -16,12 +16,14 @@ export type PreparedRun = {
   readonly evaluate: Evaluate | null;
   /** Where the policy comes from when it goes on from a checkpoint. */
   readonly resumed: Pick<ResumedPolicy, "step" | "folder"> | null;
+  /** Ends the policy and what judges its responses. */
+  readonly close: () => Promise<void>;
 };
 
 /**
  * @param checkpoints the folder to go on from; null for a new run. A run that never reached a checkpoint begins anew.
  * @param rollouts gives the folder of rollout files, which a new run has only later.
- * @throws ConfigError, DataError, and the policy's own errors; the policy is closed again.
+ * @throws ConfigError, DataError, and the errors of the policy and the reward; what was opened is closed again.
  */
 export async function prepareRun(input: {
   readonly run: ResolvedRun;
@@ -33,17 +35,22 @@ export async function prepareRun(input: {
   readonly show: (event: RunEvent) => void;
 }): Promise<PreparedRun> {
   const { run, policies, checkpoints, show } = input;
-  const { reward } = await findReward(run);
-  const resumed = checkpoints === null ? null : await resume(checkpoints, run, policies);
-  const policy = resumed?.policy ?? (await policies.start(run));
+  const reward = await openReward(run);
+  const opened: (() => void | Promise<void>)[] = [async () => reward.close?.()];
+  const close = async (): Promise<void> => {
+    for (const end of opened.splice(0).reverse()) await end();
+  };
   try {
+    const resumed = checkpoints === null ? null : await resume(checkpoints, run, policies);
+    const policy = resumed?.policy ?? (await policies.start(run));
+    opened.push(() => policy.close());
     for (const text of resumed?.warnings ?? []) show({ type: "note", text });
     const state = resumed === null ? startState() : readState(resumed.recipeState, resumed.folder);
     const context = { run, policy, reward, rollouts: input.rollouts, clock: input.clock, show };
     const phases = await loadPhases(context, state.phase);
-    return { policy, state, phases, evaluate: await loadEvaluation(context), resumed };
+    return { policy, state, phases, evaluate: await loadEvaluation(context), resumed, close };
   } catch (error) {
-    await policy.close();
+    await close();
     throw error;
   }
 }

@@ -78,7 +78,7 @@ async function train(command: RunCommand, effects: TrainEffects, began: number, 
       const place = { run, folder, runs, out: command.out };
       await runAndBook(prepared, { ...place, policies, view, interrupt, clock, began, peakMemoryGib, onBegin });
     } finally {
-      await prepared.policy.close();
+      await prepared.close();
     }
   } finally {
     view.close();

@@ -62,7 +62,8 @@ function coerce(text: string, nodes: readonly Node[], path: string): unknown {
     const value = Number(text.replaceAll("_", ""));
     if (Number.isFinite(value)) return value;
   }
-  if (types.includes("string")) return text;
+  const isJson = types.includes("object") && text.trimStart().startsWith("{");
+  if (types.includes("string") && !isJson) return text;
   if (types.includes("object") || types.includes("array") || types.length === 0) {
     try {
       return JSON.parse(text);

@@ -1,9 +1,11 @@
-// Layers of a config: merged like any trees, but for the policy, whose folder and random config are alternatives.
+// Layers of a config: merged like any trees, but for what has alternatives: the policy (a folder or a random config) and
+// the reward (a name, a sum, one a source).
 import { isTree, mergeTrees, type Tree } from "./tree.ts";
 
-/** `over` laid on `base`; the policy that `over` names is the only one that stays. */
+/** `over` laid on `base`; the policy and the reward that `over` names are the only ones that stay. */
 export function layOver(base: Tree, over: Tree): Tree {
-  return mergeTrees(dropAlternative(base, over), over);
+  const { reward, ...rest } = dropAlternative(base, over);
+  return mergeTrees(over.reward === undefined ? { reward, ...rest } : rest, over);
 }
 
 /** `base` without the policy that the one named in `over` replaces: a folder drops a random policy, and the other way round. */

@@ -1,5 +1,6 @@
 // The one schema of a run: what `gradus.config.ts`, a .jsonc file, a preset and the flags may say, with defaults and units.
 import { z } from "zod";
+import { rewardFields } from "./reward-schema.ts";
 import { RlSection } from "./rl-schema.ts";
 import { SftSection } from "./sft-schema.ts";
 
@@ -79,16 +80,7 @@ export const RunConfig = z
       .default("acereason")
       .describe("How a problem becomes a prompt: the paper's text, the folder's chat template, or the text as it is."),
     data: DataSection.prefault({}).describe("Data files: JSONL, also gzipped (.jsonl.gz)."),
-    reward: z
-      .string()
-      .min(1)
-      .default("math")
-      .describe("`math` (boxed answer), `exact` (last word equals the answer), or `./file.ts#export`."),
-    rewardHash: z
-      .string()
-      .nullable()
-      .default(null)
-      .describe("SHA-256 of the reward's file, written into the resolved config; a resume refuses a changed file."),
+    ...rewardFields,
     microBatchTokens: z
       .int()
       .min(1)

@@ -12,18 +12,22 @@ const source = "export const limit = 3;\nexport const evenLength = ({ text }) =>
 writeFileSync(join(folder, "reward.ts"), source);
 writeFileSync(join(folder, "broken.ts"), "export const = 1;\n");
 
+const limit = { limitSeconds: 5 };
+
 test("a reward is loaded by file and export, with the hash of its file", async () => {
-  const loaded = await loadReward("./reward.ts#evenLength", folder);
+  const { reward, sha256, exportName } = await loadReward("./reward.ts#evenLength", folder, limit);
+  await reward.start?.();
   const rollout = { prompt: { id: "p" }, text: "ab", finishReason: "stop", length: 2 } as const;
-  expect(loaded.reward(rollout)).toBe(1);
-  expect(loaded.sha256).toBe(createHash("sha256").update(source).digest("hex"));
-  expect(loaded.exportName).toBe("evenLength");
+  expect(await reward(rollout)).toMatchObject({ status: "graded", score: 1 });
+  await reward.close?.();
+  expect(sha256).toBe(createHash("sha256").update(source).digest("hex"));
+  expect(exportName).toBe("evenLength");
 });
 
-test("what is missing is named", async () => {
+test("what is missing is named, at the latest when the reward is started", async () => {
   const message = async (reference: string) => {
     try {
-      await loadReward(reference, folder);
+      await (await loadReward(reference, folder, limit)).reward.start?.();
     } catch (error) {
       return error instanceof Error ? error.message : "";
     }

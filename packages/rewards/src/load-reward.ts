@@ -2,48 +2,39 @@
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { isAbsolute, resolve } from "node:path";
-import { pathToFileURL } from "node:url";
-import { z } from "zod";
 import type { Reward } from "./reward.ts";
+import { RewardError } from "./reward-error.ts";
+import { workerReward } from "./worker-reward.ts";
 
-/** A reward and what identifies it: the resolved file, the export's name and the SHA-256 of the file's bytes. */
+/** A custom reward and what identifies it: the resolved file, the export's name and the SHA-256 of the file's bytes. */
 export type LoadedReward = { reward: Reward; file: string; exportName: string; sha256: string };
-
-export class RewardError extends Error {
-  override readonly name = "RewardError";
-  readonly code = "bad-reward";
-}
-
-const rewardSchema = z.custom<Reward>((value) => typeof value === "function");
 
 /** Whether a config's reward names a file and export rather than a built-in reward. */
 export function isRewardReference(name: string): boolean {
   return name.includes("#") || /\.[cm]?[jt]s$/.test(name);
 }
 
-/** Imports `reference` (`FILE#EXPORT`, FILE relative to `folder`). Throws a RewardError that names what is missing. */
-export async function loadReward(reference: string, folder: string): Promise<LoadedReward> {
-  const [path = "", exportName = ""] = reference.split("#");
-  if (!path || !exportName) {
-    throw new RewardError(`reward "${reference}": expected FILE#EXPORT, for example ./reward.ts#score`);
-  }
-  const file = isAbsolute(path) ? path : resolve(folder, path);
-  const sha256 = createHash("sha256")
-    .update(await read(file, reference))
-    .digest("hex");
-  const exported = await importModule(file, reference);
-  const found = exported.get(exportName);
-  const reward = rewardSchema.safeParse(found);
-  if (reward.success) return { reward: reward.data, file, exportName, sha256 };
-  const functions = [...exported].filter(([, value]) => typeof value === "function").map(([name]) => name);
-  const remedy = functions.length > 0 ? `its functions are: ${functions.join(", ")}` : "it exports no function";
-  const wrong = found === undefined ? `${file} has no export "${exportName}"` : `"${exportName}" is not a function`;
-  throw new RewardError(`reward "${reference}": ${wrong}; ${remedy}`);
+/**
+ * The reward `reference` (`FILE#EXPORT`, FILE relative to `folder`), which runs in threads of its own; its `start` loads
+ * the file. Throws a RewardError that names what is missing.
+ */
+export async function loadReward(
+  reference: string,
+  folder: string,
+  { limitSeconds }: { limitSeconds: number },
+): Promise<LoadedReward> {
+  const { file, exportName } = placeOf(reference, folder);
+  const sha256 = await rewardHash(reference, folder);
+  return { reward: workerReward(reference, { file, exportName }, { limitSeconds }), file, exportName, sha256 };
 }
 
-async function read(file: string, reference: string): Promise<Uint8Array> {
+/** The SHA-256 of the file that a custom reward is in. Throws a RewardError where it cannot be read. */
+export async function rewardHash(reference: string, folder: string): Promise<string> {
+  const { file } = placeOf(reference, folder);
   try {
-    return await readFile(file);
+    return createHash("sha256")
+      .update(await readFile(file))
+      .digest("hex");
   } catch (cause) {
     throw new RewardError(`reward "${reference}": cannot read ${file}; check the path (relative to the config)`, {
       cause,
@@ -51,12 +42,10 @@ async function read(file: string, reference: string): Promise<Uint8Array> {
   }
 }
 
-async function importModule(file: string, reference: string): Promise<Map<string, unknown>> {
-  try {
-    const loaded: object = await import(pathToFileURL(file).href);
-    return new Map(Object.entries(loaded));
-  } catch (cause) {
-    const message = cause instanceof Error ? cause.message.split("\n")[0] : String(cause);
-    throw new RewardError(`reward "${reference}": ${file} does not load: ${message}`, { cause });
+function placeOf(reference: string, folder: string): { file: string; exportName: string } {
+  const [path = "", exportName = ""] = reference.split("#");
+  if (!path || !exportName) {
+    throw new RewardError(`reward "${reference}": expected FILE#EXPORT, for example ./reward.ts#score`);
   }
+  return { file: isAbsolute(path) ? path : resolve(folder, path), exportName };
 }

@@ -2,7 +2,7 @@
 import { z } from "zod";
 
 /** A grade of the response, or a fault of ours. A fault is never a score: its rollout leaves the group and is counted. */
-const verdictSchema = z.discriminatedUnion("status", [
+export const verdictSchema = z.discriminatedUnion("status", [
   z.strictObject({
     status: z.literal("graded"),
     score: z.number(),

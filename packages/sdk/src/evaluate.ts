@@ -5,6 +5,7 @@ import { judge, type Reward } from "@gradus/rewards";
 import { z } from "zod";
 import { toPublicError } from "./loop-errors.ts";
 import { frame, readOptions, seed } from "./options.ts";
+import { startReward } from "./start-reward.ts";
 import { promptInput, type TaskPrompt, type Templating } from "./task-prompt.ts";
 
 const schema = z.strictObject({
@@ -60,6 +61,7 @@ export async function evaluate<P extends TaskPrompt>(options: EvaluateOptions<P>
     passAt,
     ...sampling
   } = readOptions(schema, "evaluate", options);
+  await startReward("evaluate", reward, prompts);
   const task = {
     name,
     problems: prompts,

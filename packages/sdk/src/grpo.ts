@@ -15,6 +15,7 @@ import { z } from "zod";
 import { withPublicErrors } from "./loop-errors.ts";
 import { optimizerOptions, optimizerSettings, type RateOptions } from "./optimizer-options.ts";
 import { frame, loopState, readOptions, seed } from "./options.ts";
+import { startReward } from "./start-reward.ts";
 import { promptInput, type TaskPrompt, type Templating } from "./task-prompt.ts";
 
 // Limits and defaults are those of a run's config: the paper's, or where it is silent verl's.
@@ -100,6 +101,7 @@ export async function* grpo<P extends TaskPrompt>(
   const { steps, epochs, learningRate, warmupSteps, ...read } = readOptions(schema, "grpo", options);
   // Checked above; here they keep the type of the user's own prompts.
   const { policy, prompts, reward, record } = options;
+  await startReward("grpo", reward, prompts);
   const passes = epochs ?? (steps === undefined ? 1 : undefined);
   const loop = grpoLoop<P>({
     policy,

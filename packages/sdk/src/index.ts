@@ -1,8 +1,21 @@
 // The public API of Gradus, npm name `gradus`.
 export type { Frame } from "@gradus/data";
 export type { EvalResult } from "@gradus/evals";
-export { exactReward, mathReward, type Reward, type RewardRollout, type Verdict } from "@gradus/rewards";
 export {
+  bySource,
+  exactReward,
+  type MathMode,
+  mathReward,
+  type Reward,
+  type RewardParts,
+  type RewardRollout,
+  type Verdict,
+  type WeightedReward,
+  weightedSum,
+  withTimeLimit,
+} from "@gradus/rewards";
+export {
+  type FinishedRollout,
   type FinishReason,
   type LoopState,
   type Message,

@@ -1,0 +1,156 @@
+// A custom reward in worker threads: it never blocks the event loop, and one that does not end is ended at its limit.
+import { availableParallelism } from "node:os";
+import { Worker } from "node:worker_threads";
+import { lateReason, type Reward, type RewardRollout } from "./reward.ts";
+import { RewardError } from "./reward-error.ts";
+import { type RewardPlace, type RewardReply, rewardReplySchema } from "./reward-protocol.ts";
+import { fault, type Verdict } from "./verdict.ts";
+
+type Job = {
+  readonly rollout: RewardRollout;
+  readonly resolve: (verdict: Verdict) => void;
+  attempts: number;
+  /** Runs from the moment at which the function is called. */
+  clock?: ReturnType<typeof setTimeout> | undefined;
+};
+
+type Thread = {
+  readonly worker: Worker;
+  readonly jobs: Map<number, Job>;
+  /** The request whose function has the thread now and has not given it back. */
+  calling: number | undefined;
+};
+
+/** A module may load slowly, with whatever it imports. */
+const loadSeconds = 30;
+/** A job whose thread ended through no fault of its own is run again, so often at most. */
+const attemptsMax = 3;
+
+/**
+ * The function `place.exportName` of `place.file` as a reward, in a thread a core. Calls that wait (for a server) share a
+ * thread. A call that takes over `limitSeconds` is a fault: its thread is ended, since it may never give it back, and
+ * the other calls there are made again; so the function must not keep state between calls.
+ * `name` stands in messages.
+ */
+export function workerReward(
+  name: string,
+  place: RewardPlace,
+  { limitSeconds, threadsMax = availableParallelism() }: { limitSeconds: number; threadsMax?: number },
+): Reward & Required<Pick<Reward, "start" | "close">> {
+  const threads = new Set<Thread>();
+  let nextId = 0;
+
+  function open(): Thread {
+    const worker = new Worker(workerFile(), { workerData: place });
+    const thread: Thread = { worker, jobs: new Map(), calling: undefined };
+    threads.add(thread);
+    worker.on("message", (message) => answered(thread, rewardReplySchema.parse(message)));
+    // What a reward throws outside its call (in a timer, say) ends its thread.
+    worker.on("error", (error) => end(thread, `the reward's thread died: ${messageOf(error)}`));
+    worker.on("exit", () => end(thread, "the reward's thread ended by itself"));
+    worker.unref();
+    return thread;
+  }
+
+  function give(job: Job): void {
+    const free = [...threads].toSorted((a, b) => a.jobs.size - b.jobs.size)[0];
+    const isFull = free === undefined || (free.jobs.size > 0 && threads.size < threadsMax);
+    const thread = isFull ? open() : free;
+    const id = nextId++;
+    job.attempts++;
+    thread.jobs.set(id, job);
+    // An idle thread must not keep the program from ending; one with a rollout must.
+    thread.worker.ref();
+    thread.worker.postMessage({ id, rollout: job.rollout });
+  }
+
+  function answered(thread: Thread, reply: RewardReply): void {
+    if (reply.is === "ready") return;
+    if (reply.is === "failed") {
+      end(thread, reply.reason);
+      return;
+    }
+    const job = thread.jobs.get(reply.id);
+    if (job === undefined) return;
+    if (reply.is === "called") {
+      thread.calling = reply.id;
+      startClock(thread, reply.id, job);
+      return;
+    }
+    if (thread.calling === reply.id) thread.calling = undefined;
+    if (reply.is === "verdict") settle(thread, reply.id, reply.verdict);
+  }
+
+  function startClock(thread: Thread, id: number, job: Job): void {
+    job.clock = setTimeout(() => {
+      // Another call has the thread: that one's clock decides, and this one gets its time again.
+      if (thread.calling !== undefined && thread.calling !== id) return startClock(thread, id, job);
+      settle(thread, id, fault(`${name}: ${lateReason(limitSeconds)}`));
+      end(thread, "");
+    }, 1000 * limitSeconds);
+  }
+
+  function settle(thread: Thread, id: number, verdict: Verdict): void {
+    const job = thread.jobs.get(id);
+    thread.jobs.delete(id);
+    clearTimeout(job?.clock);
+    if (thread.jobs.size === 0) thread.worker.unref();
+    job?.resolve(verdict);
+  }
+
+  /** Ends a thread. The call that had it then is at fault; the others are made again elsewhere. */
+  function end(thread: Thread, reason: string): void {
+    if (!threads.delete(thread)) return;
+    void thread.worker.terminate();
+    for (const [id, job] of thread.jobs) {
+      clearTimeout(job.clock);
+      if (id !== thread.calling && job.attempts < attemptsMax) give(job);
+      else job.resolve(fault(`${name}: ${reason || "the reward's thread was ended with another call"}`));
+    }
+    thread.jobs.clear();
+  }
+
+  /** Loads the function once, so that what is wrong with it is said before the first step. */
+  async function start(): Promise<void> {
+    if (threads.size > 0) return;
+    const { worker } = open();
+    const loaded = Promise.withResolvers<RewardReply | undefined>();
+    worker.ref();
+    worker.on("message", (message) => loaded.resolve(rewardReplySchema.parse(message)));
+    worker.on("error", (error) => loaded.resolve({ is: "failed", reason: messageOf(error) }));
+    worker.on("exit", () => loaded.resolve({ is: "failed", reason: "it ended its own thread while it was loaded" }));
+    const clock = setTimeout(() => loaded.resolve(undefined), 1000 * loadSeconds);
+    const reply = await loaded.promise;
+    clearTimeout(clock);
+    worker.unref();
+    if (reply?.is === "ready") return;
+    await close();
+    const reason = reply?.is === "failed" ? reply.reason : `${place.file} takes over ${loadSeconds} s to load`;
+    throw new RewardError(`reward "${name}": ${reason}`);
+  }
+
+  async function close(): Promise<void> {
+    const open = [...threads];
+    threads.clear();
+    for (const { jobs } of open) {
+      for (const job of jobs.values()) {
+        clearTimeout(job.clock);
+        job.resolve(fault(`${name}: the reward is closed`));
+      }
+      jobs.clear();
+    }
+    await Promise.all(open.map(({ worker }) => worker.terminate()));
+  }
+
+  const reward = (rollout: RewardRollout) => new Promise<Verdict>((resolve) => give({ rollout, resolve, attempts: 0 }));
+  return Object.assign(reward, { start, close, limitSeconds: Number.POSITIVE_INFINITY });
+}
+
+// Beside this file: TypeScript in the repository, JavaScript in the npm package.
+function workerFile(): URL {
+  return new URL(import.meta.url.endsWith(".ts") ? "./reward-worker.ts" : "./reward-worker.js", import.meta.url);
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
