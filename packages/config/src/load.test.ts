@@ -32,6 +32,14 @@ test("a .jsonc file builds on a preset and names files from its own folder", asy
   expect(run.data.sft).toBe(resolve(import.meta.dirname, "../../..", "datasets/sums/sft.jsonl"));
 });
 
+test("rewards name files from the config's folder too, wherever they stand, and replace the preset's", async () => {
+  const sum = `{ "sum": [{ "reward": "code", "weight": 1 }, { "reward": "./r.ts#short", "weight": 0.1 }] }`;
+  const path = write("mixed.jsonc", `{ "extends": "tiny", "reward": { "bySource": { "math": "math", "*": ${sum} } } }`);
+  const run = resolveRun(await loadConfigFile(path, files), path);
+  const short = { reward: join(folder, "r.ts#short"), weight: 0.1 };
+  expect(run.reward).toEqual({ bySource: { math: "math", "*": { sum: [{ reward: "code", weight: 1 }, short] } } });
+});
+
 test("a .ts file may use defineConfig and preset", async () => {
   const source = resolve(import.meta.dirname, "index.ts");
   const path = write(

@@ -65,3 +65,12 @@ test("the nearest name forgives a swap, a missing letter and the case", () => {
   expect(nearestName("step", names)).toBe("steps");
   expect(nearestName("colour", names)).toBeUndefined();
 });
+
+test("a reward is a name, or JSON; one of its sources can be set", () => {
+  const plan = { bySource: { math: "math" } };
+  expect(applyOverride({}, "reward", JSON.stringify(plan)).reward).toEqual(plan);
+  expect(applyOverride({ reward: plan }, "reward.bySource.code", "code").reward).toEqual({
+    bySource: { math: "math", code: "code" },
+  });
+  expect(() => applyOverride({}, "reward.bysource.math", "math")).toThrow('did you mean "bySource"?');
+});

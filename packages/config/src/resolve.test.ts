@@ -78,6 +78,19 @@ describe("a mistake is told in one line with its place and remedy", () => {
     ["endless SFT", { sft: {}, data: { sft: "/s" } }, /SFT phase would never end: set sft\.steps or sft\.epochs/],
     ["no problems", { eval: {} }, /evaluation has no problems: set data\.eval/],
     ["nothing to do", { rl: false }, /nothing to train/],
+    [
+      "misspelt reward form",
+      { reward: { bySorce: {} } },
+      /unknown key "reward\.bySorce" \(did you mean "bySource"\?\)$/,
+    ],
+    [
+      "no weight",
+      { reward: { sum: [{ reward: "math" }] } },
+      /^test: reward\.sum\.0\.weight is missing: expected number$/,
+    ],
+    ["a source's reward is a number", { reward: { bySource: { a: 3 } } }, /^test: reward\.bySource\.a: .*, got 3$/],
+    ["a source within a source", { reward: { bySource: { a: { bySource: {} } } } }, /reward\.bySource\.a\.bySource"/],
+    ["two forms of a reward", { reward: { bySource: { a: "math" }, sum: [] } }, /reward\.\w+ does not go together/],
     ["stages of one name", { rl: { stages: [{ name: "a" }, { name: "a" }] } }, /two stages have the same name/],
   ];
   for (const [name, over, expected] of cases) {

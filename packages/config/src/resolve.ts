@@ -62,7 +62,11 @@ function explainIssue(issue: z.core.$ZodIssue, above: readonly PropertyKey[], tr
   const name = path.join(".");
   if (issue.code === "unrecognized_keys") {
     const key = issue.keys[0] ?? "";
-    return `unknown key "${[...path, key].join(".")}"${nameHint(key, knownKeys(path))}`;
+    const known = knownKeys(path);
+    const named = [...path, key].join(".");
+    // Known in another alternative: the keys beside it choose this one.
+    if (known.includes(key)) return `${named} does not go together with the other keys there; leave one out`;
+    return `unknown key "${named}"${nameHint(key, known)}`;
   }
   const value = valueAt(tree, path);
   if (issue.code === "invalid_union") {
@@ -78,6 +82,8 @@ function explainIssue(issue: z.core.$ZodIssue, above: readonly PropertyKey[], tr
 
 // Of a union's branches the one meant is that whose top level fits: its first fault lies deeper or is an unknown key.
 function likelyBranch(branches: readonly (readonly z.core.$ZodIssue[])[]): z.core.$ZodIssue | undefined {
+  const fitting = branches.find((issues) => issues.every(({ path }) => path.length > 0));
+  if (fitting?.[0] !== undefined) return fitting[0];
   const unknown = branches.flat().find((issue) => issue.code === "unrecognized_keys");
   if (unknown !== undefined) return unknown;
   return branches.flat().find((issue) => issue.path.length > 0);
