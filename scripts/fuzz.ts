@@ -1,5 +1,6 @@
-// `bun run fuzz`: every fuzz target for a minute. A target is a file `*.fuzz.ts` that exports `fuzz(seconds, seed, now)`:
-// it gives the number of inputs tried, or throws with the input that failed. Its corpus lies beside it.
+// `bun run fuzz`: every fuzz target for a minute. A target is a file `*.fuzz.ts` that exports `fuzz(seed, goesOn)`: it tries
+// inputs while `goesOn(inputs tried)`, gives their number (or a promise of it), or throws with the input that failed; a text
+// says why it cannot run here. Its corpus lies beside it.
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { z } from "zod";
@@ -9,8 +10,9 @@ const usage = `usage: bun run fuzz [--seconds N] [--seed N] [--only PATTERN]
 Feeds mutated inputs to every parser of untrusted text, each for --seconds (60). The same seed tries the same inputs.`;
 
 const targetSchema = z.object({
-  fuzz: z.custom<(seconds: number, seed: number, now: () => number) => number>((value) => typeof value === "function"),
+  fuzz: z.custom<Fuzz>((value) => typeof value === "function"),
 });
+type Fuzz = (seed: number, goesOn: (inputs: number) => boolean) => number | string | Promise<number | string>;
 
 function refuse(line: string): never {
   console.error(`fuzz: ${line}`);
@@ -48,9 +50,11 @@ if (files.length === 0) refuse("there is no such target");
 let failed = 0;
 for (const file of files) {
   const { fuzz } = targetSchema.parse(await import(join(root, file)));
+  const end = performance.now() + 1000 * seconds;
   try {
-    const inputs = fuzz(seconds, seed, () => performance.now());
-    console.log(`${file}: ${inputs} inputs in ${seconds} s, seed ${seed}: nothing found`);
+    const tried = await fuzz(seed, () => performance.now() < end);
+    if (typeof tried === "string") console.log(`${file}: not run: ${tried}`);
+    else console.log(`${file}: ${tried} inputs in ${seconds} s, seed ${seed}: nothing found`);
   } catch (error) {
     failed++;
     console.log(`${file}: seed ${seed}: ${error instanceof Error ? error.message : String(error)}`);
