@@ -1,7 +1,75 @@
 //! The CUDA backend: every op of `gradus_ops::Backend` as launches of the kernels under kernels/, on a GPU or on the simulator.
+//!
+//! `model` runs on it; nothing above `crates/node` names it. The driver (`driver`, with `cuda_driver` and `sim_driver`) knows bytes and
+//! launches, the ops know shapes. A policy here is bf16: activations, keys, values and weights in bf16, gradients and sums in f32.
+//!
+//! # To add an op
+//!
+//! 1. kernels/<family>/<family>.h: the parameter struct with its `static_assert`, and a row in the family's table; the kernel in a `.cu`.
+//! 2. `kernels.rs`: a `Kernel` constant and the struct in `params!`, with the same size.
+//! 3. A file for the family, one function an op: take addresses from the buffers (each checks dtype and length in the op's name), then
+//!    launch. `rows.rs` is the pattern:
+//!    ```text
+//!    let from = x.f32(OP, "x", rows * dim)?;
+//!    let to = y.f32_mut(OP, "y", rows * dim)?;
+//!    let call = Call { op: OP, shape: format_args!("[rows {rows}, dim {dim}]") };
+//!    // SAFETY: the lengths were checked against the kernel's numbers.
+//!    unsafe { backend.launch(call, &KERNEL, Grid::blocks(rows), &Params { to, from, rows: rows as u32, dim: dim as u32 }) }
+//!    ```
+//! 4. `backend.rs`: the op's line calls it instead of `missing`.
+//! 5. tests/: the op on the simulator against the CPU backend, at odd sizes.
 
+mod backend;
+mod buffer;
+mod cuda_driver;
+mod device;
 mod driver;
+mod kernels;
+mod memory;
+mod memory_ops;
 mod pack;
+mod rows;
+mod sim_driver;
+mod weight;
 
+pub use buffer::Buffer;
+pub use cuda_driver::{CudaDriver, Unavailable, gpu_properties};
 pub use driver::{Address, DeviceProperties, Driver, DriverError, Event, Launch, Status, Stream};
 pub use pack::{KernelPack, Module, PACK_VARIABLE, PackError};
+pub use sim_driver::{SIM_VARIABLE, SimDriver, SimUnavailable};
+pub use weight::Weight;
+
+use device::{Call, Device, Grid};
+use gradus_ops::Result;
+use kernels::Kernel;
+use std::sync::Arc;
+
+/// A GPU, or the simulator, as a device of the engine.
+pub struct CudaBackend {
+    pub(crate) device: Arc<Device>,
+    level: String,
+}
+
+impl CudaBackend {
+    /// A backend on an open driver.
+    pub fn new(driver: impl Driver + 'static) -> CudaBackend {
+        let properties = driver.properties();
+        let (major, minor) = properties.compute_capability;
+        let level = format!("sm_{major}{minor} {}", properties.name);
+        let stream = driver.stream();
+        CudaBackend { device: Arc::new(Device { driver: Box::new(driver), stream }), level }
+    }
+
+    /// # Safety
+    /// As of [`Device::launch`].
+    pub(crate) unsafe fn launch<P: bytemuck::NoUninit>(
+        &self,
+        call: Call<'_>,
+        kernel: &Kernel<P>,
+        grid: Grid,
+        params: &P,
+    ) -> Result<()> {
+        // SAFETY: the caller's promise.
+        unsafe { self.device.launch(call, kernel, grid, params) }
+    }
+}

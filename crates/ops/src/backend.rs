@@ -1,8 +1,8 @@
 //! The trait every device implements. Each forward op stands beside its backward.
 
 use crate::{
-    AdamW, AttentionShape, KvPageShape, LogitAdjustments, LossRows, Precision, Result, RmsNormShape, RopeShape,
-    SampleRows,
+    AdamW, AttentionShape, DeviceMemory, KvPageShape, LogitAdjustments, LossRows, Precision, Result, RmsNormShape,
+    RopeShape, SampleRows,
 };
 use gradus_tensor::{DType, Element};
 
@@ -23,11 +23,15 @@ pub trait Backend: Send + Sync + Sized + 'static {
     type Weight: Send + Sync + 'static;
 
     // ---- device -------------------------------------------------------------------------------------------------
-    /// "cpu" or "cuda": recorded in checkpoints.
+    /// "cpu", "cuda" or "cuda-sim": recorded in checkpoints.
     fn kind(&self) -> &'static str;
     /// The instruction level or the chip: recorded in checkpoints and benchmark lines.
-    fn level(&self) -> &'static str;
+    fn level(&self) -> &str;
     fn threads(&self) -> usize;
+    /// The device's own memory; None where it computes in the host's.
+    fn device_memory(&self) -> Result<Option<DeviceMemory>> {
+        Ok(None)
+    }
     fn synchronize(&self) -> Result<()>;
 
     // ---- memory -------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-//! What can go wrong in an op: always a caller's mistake or a missing resource, named with the op.
+//! What can go wrong in an op: a caller's mistake, a missing resource or a failing device, named with the op.
 
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -10,6 +10,9 @@ pub enum Error {
     DType { op: &'static str, what: &'static str, found: &'static str, expected: &'static str },
     #[error("{op}: {reason}")]
     Invalid { op: &'static str, reason: String },
+    /// The device's own failure: `shape` is that of the op's arguments, `reason` the driver's status.
+    #[error("{op} {shape} on {device}: {reason}")]
+    Device { op: &'static str, shape: String, device: String, reason: String },
     #[error("cannot allocate {bytes} bytes of {device} memory")]
     OutOfMemory { bytes: usize, device: &'static str },
 }

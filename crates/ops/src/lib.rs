@@ -47,7 +47,9 @@ mod shapes;
 pub use backend::Backend;
 pub use error::{Error, Result};
 pub use precision::Precision;
-pub use shapes::{AdamW, AttentionShape, KvPageShape, LogitAdjustments, LossRows, RmsNormShape, RopeShape, SampleRows};
+pub use shapes::{
+    AdamW, AttentionShape, DeviceMemory, KvPageShape, LogitAdjustments, LossRows, RmsNormShape, RopeShape, SampleRows,
+};
 
 /// Written into checkpoints; changing any rule above changes it.
 pub const CONTRACT_VERSION: u32 = 1;

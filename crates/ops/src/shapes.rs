@@ -1,5 +1,12 @@
 //! Parameter structs of the ops: more than a few numbers travel by name.
 
+/// Bytes of a device that has memory of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceMemory {
+    pub free: u64,
+    pub total: u64,
+}
+
 /// Rows and width of a normalised matrix.
 #[derive(Clone, Copy, Debug)]
 pub struct RmsNormShape {
