@@ -1,0 +1,3 @@
+# attack: {"tries": "computes for ever", "outcomes": ["cpu-limit"], "done": false}
+while True:
+    pass

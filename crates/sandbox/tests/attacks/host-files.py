@@ -1,0 +1,11 @@
+# attack: {"tries": "reads the host's accounts, keys, homes and this repository", "outcomes": ["exited"]}
+import hashlib
+def differs_not(path, digest):
+    return digest is not None and hashlib.sha256(open(path, "rb").read()).hexdigest() == digest and path
+attempt("passwd", lambda: differs_not("/etc/passwd", given["passwdDigest"]))
+for path in ("/etc/shadow", "/root/.ssh/id_rsa", "/root/.ssh/id_ed25519", "/root/.bashrc", "/root/.netrc", "/etc/hostname", "/etc/machine-id",
+             "/var/log/dpkg.log", given["secretFile"], *given["secretFiles"]):
+    attempt(f"read {path}", lambda: open(path, "rb").read(256))
+for folder in ("/home", "/work", "/mnt", "/srv", "/opt", "/var", "/boot", "/tmp", given["home"], given["repository"], *given["folders"]):
+    attempt(f"listed {folder}", lambda: [name for name in os.listdir(folder) if name not in given["interpreterWay"]])
+done()

@@ -1,0 +1,9 @@
+# attack: {"tries": "ignores every signal that can be ignored and computes", "outcomes": ["cpu-limit"], "done": false}
+for number in range(1, 65):
+    try:
+        signal.signal(number, signal.SIG_IGN)
+    except (OSError, ValueError):
+        pass
+signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
+while True:
+    pass

@@ -1,0 +1,19 @@
+# attack: {"tries": "holds more memory in several children than one may have", "outcomes": ["exited", "memory-limit", "signalled", "cpu-limit"], "done": false}
+mebibytes = given["limits"]["memoryMiB"] // 3
+readers = []
+for _ in range(9):
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        held = bytearray(mebibytes << 20)
+        for begin in range(0, len(held), 4096):
+            held[begin] = 1
+        os.write(writer, b"x")
+        time.sleep(1000)
+    os.close(writer)
+    readers.append(reader)
+count = sum(os.read(reader, 1) == b"x" for reader in readers)
+time.sleep(0.3)
+if count == 9:
+    leak(f"{9 * mebibytes} MiB")
+done()
+os._exit(0)

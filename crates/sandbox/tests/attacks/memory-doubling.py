@@ -1,0 +1,7 @@
+# attack: {"tries": "doubles a string until it breaks", "outcomes": ["exited", "memory-limit", "signalled"], "done": false, "traceback": true}
+text = "x" * 1024
+while True:
+    text += text
+    if len(text) > 2 * given["limits"]["memoryMiB"] << 20:
+        leak(f"{len(text)} bytes")
+        break

@@ -1,0 +1,17 @@
+# attack: {"tries": "mounts, unmounts and changes root, by the old and the new system calls", "outcomes": ["exited", "signalled"]}
+text = lambda value: ctypes.c_char_p(value)
+os.makedirs("m", exist_ok=True)
+attempt_apart("tmpfs", lambda: succeeds(165, text(b"none"), text(b"m"), text(b"tmpfs"), 0, 0))
+attempt_apart("proc", lambda: succeeds(165, text(b"none"), text(b"m"), text(b"proc"), 0, 0))
+attempt_apart("bind", lambda: succeeds(165, text(b"/"), text(b"m"), 0, 4096 | 16384, 0))
+attempt_apart("remount", lambda: succeeds(165, text(b"none"), text(b"/"), 0, 32, 0))
+attempt_apart("remount interpreter", lambda: succeeds(165, text(b"none"), text(sys.base_prefix.encode()), 0, 32 | 4096, 0))
+for path in (b"/", b"/tmp", b"/proc", sys.base_prefix.encode(), os.getcwd().encode()):
+    attempt_apart(f"umount {path}", lambda: succeeds(166, text(path), 2))
+attempt_apart("pivot_root", lambda: succeeds(155, text(b"."), text(b".")))
+attempt_apart("fsopen", lambda: succeeds(430, text(b"tmpfs"), 0))
+attempt_apart("open_tree", lambda: succeeds(428, -100, text(b"/"), 1))
+attempt_apart("fspick", lambda: succeeds(433, -100, text(b"/"), 0))
+attempt_apart("move_mount", lambda: succeeds(429, -100, text(b"/"), -100, text(b"m"), 0))
+attempt_apart("mount_setattr", lambda: succeeds(442, -100, text(b"/"), 0, ctypes.create_string_buffer(32), 32))
+done()

@@ -1,0 +1,148 @@
+// A sandbox with one worker that takes attacks one after another, with a harmless test before and after each.
+import { randomBytes } from "node:crypto";
+import { chmodSync, copyFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { sandboxBinary } from "../binary.ts";
+import type { Run, Tier } from "../protocol.ts";
+import { startSandbox } from "../sandbox.ts";
+import { type Attack, attackLimits, attackProgram, probeProgram } from "./attack-list.ts";
+import type { Canaries } from "./canaries.ts";
+import { type HostProcess, mountsOf, sandboxProcesses } from "./processes.ts";
+
+/** A user without a name, a login or files. */
+const plainUser = 61_234;
+
+export type LaneOptions = {
+  readonly tier: Tier;
+  /** Whether the daemon runs as a plain user; only root can make it so. */
+  readonly asPlainUser: boolean;
+  readonly python: string | undefined;
+  readonly canaries: Canaries;
+};
+
+/** What an attack did, and what was left of it. */
+export type Report = {
+  readonly run: Run;
+  /** The secret number that would have been the right answer. */
+  readonly expected: number;
+  /** What the harmless test printed before the attack and after it, and what it cost. */
+  readonly probes: readonly [Probe, Probe];
+  readonly processesLeft: readonly string[];
+  readonly pidsKept: boolean;
+  readonly mounts: readonly [readonly string[], readonly string[]];
+  readonly marksLeft: readonly string[];
+};
+export type Probe = {
+  readonly outcome: string;
+  readonly printed: string;
+  readonly cpuMs: number;
+  readonly tookMs: number;
+};
+
+export type Lane = {
+  readonly attack: (attack: Attack) => Promise<Report>;
+  /** Ends the sandbox; whether everybody whom the attacks were to kill is alive, and what processes are left. */
+  readonly close: () => Promise<{ isCanaryAlive: boolean; processesLeft: readonly string[] }>;
+};
+
+/** A command that starts the daemon in a world full of secrets: in its environment, in a descriptor, as another user. */
+export function wrapDaemon(canaries: Canaries, asPlainUser: boolean): string {
+  const binary = join(canaries.folder, "gradus-sandboxd");
+  copyFileSync(sandboxBinary(), binary);
+  chmodSync(binary, 0o755);
+  const path = join(canaries.folder, asPlainUser ? "sandboxd-as-user" : "sandboxd");
+  const become = asPlainUser ? `setpriv --reuid=${plainUser} --regid=${plainUser} --clear-groups ` : "";
+  const lines = [
+    "#!/bin/sh",
+    `export GRADUS_CANARY_TOKEN=${canaries.secret}`,
+    `exec 9< ${join(canaries.folder, "secret.txt")}`,
+    `exec ${become}${binary} "$@"`,
+  ];
+  writeFileSync(path, `${lines.join("\n")}\n`, { mode: 0o755 });
+  return path;
+}
+
+/** Starts a sandbox of the tier, with one worker, and runs its first harmless test. */
+export async function openLane({ tier, asPlainUser, python, canaries }: LaneOptions): Promise<Lane> {
+  const sandbox = await startSandbox({
+    tier,
+    workers: 1,
+    binary: wrapDaemon(canaries, asPlainUser),
+    ...(python === undefined ? {} : { python }),
+  });
+  const daemonPid = sandbox.processId() ?? 0;
+  const worker = sandboxProcesses(daemonPid).find(({ uid }) => uid !== process.getuid?.());
+  const user = worker === undefined ? [] : ["setpriv", `--reuid=${worker.uid}`, "--clear-groups"];
+  const canary = Bun.spawn([...user, "sleep", "100000"], { stdin: "ignore" });
+  let earlier = newEarlier();
+
+  async function probe(): Promise<Probe> {
+    earlier = newEarlier();
+    const began = performance.now();
+    const { outcome, exitCode, stdout, stderr, cpuMs } = await sandbox.run(probeProgram(earlier), {
+      ...attackLimits,
+      cpuMs: 20_000,
+      wallMs: 20_000,
+    });
+    const printed = new TextDecoder().decode(stdout) + stderr;
+    return { outcome: `${outcome} ${exitCode}`, printed, cpuMs, tookMs: performance.now() - began };
+  }
+
+  async function attack(chosen: Attack): Promise<Report> {
+    const before = await probe();
+    const idle = await settled(daemonPid, idleCount);
+    const mark = randomBytes(6).toString("hex");
+    const limits = { ...attackLimits, ...chosen.limits };
+    const given = { ...canaries.given, limits, mark, earlier, daemonPid, canaryPid: canary.pid };
+    const expected = Number.parseInt(randomBytes(6).toString("hex"), 16);
+    const run = await sandbox.run(attackProgram(chosen, given), limits);
+    const after = await probe();
+    const left = await settled(daemonPid, idleCount);
+    return {
+      run,
+      expected,
+      probes: [before, after],
+      processesLeft: left.slice(idleCount).map(({ pid, name }) => `${pid} ${name}`),
+      pidsKept: JSON.stringify(left.map(({ pid }) => pid)) === JSON.stringify(idle.map(({ pid }) => pid)),
+      mounts: [mountsOf(idle), mountsOf(left)],
+      marksLeft: canaries.marks(mark),
+    };
+  }
+
+  async function close() {
+    await sandbox.close();
+    const isCanaryAlive = canary.exitCode === null && canary.signalCode === null;
+    canary.kill("SIGKILL");
+    await canary.exited;
+    const left = sandboxProcesses(daemonPid);
+    return { isCanaryAlive, processesLeft: left.map(({ pid, name }) => `${pid} ${name}`) };
+  }
+
+  await probe();
+  const idleCount = await idleProcesses(daemonPid);
+  return { attack, close };
+}
+
+function newEarlier(): string {
+  return `earlier-${randomBytes(12).toString("hex")}`;
+}
+
+/** How many processes the sandbox has when it has nothing to do: the fewest seen over a moment. */
+async function idleProcesses(daemonPid: number): Promise<number> {
+  let fewest = Number.POSITIVE_INFINITY;
+  for (let sample = 0; sample < 20; sample++) {
+    fewest = Math.min(fewest, sandboxProcesses(daemonPid).length);
+    await Bun.sleep(10);
+  }
+  return fewest;
+}
+
+/** The sandbox's processes once there are no more than `idleCount`; after a second, whatever there is. */
+async function settled(daemonPid: number, idleCount: number): Promise<HostProcess[]> {
+  const end = performance.now() + 1000;
+  for (;;) {
+    const processes = sandboxProcesses(daemonPid);
+    if (processes.length <= idleCount || performance.now() > end) return processes;
+    await Bun.sleep(5);
+  }
+}
