@@ -100,7 +100,10 @@ test("wrong usage is one line, exit code 2, and leaves nothing behind", async ()
       /eval\.maxTokens: 997 tokens do not fit the policy's context of 1000 .* after the prompt of 4 tokens at eval\.jsonl row 1; use at most 996/,
     ],
     ["--config missing.jsonc", /missing\.jsonc/],
-    ["--config run.jsonc --reward maths", /^error: reward: unknown reward "maths" \(did you mean "math"\?\); use math, exact or/],
+    [
+      "--config run.jsonc --reward maths",
+      /^error: reward: unknown reward "maths" \(did you mean "math"\?\); use math, exact or/,
+    ],
     ["--resume last", /^error: no run in .*runs yet/],
   ];
   const folder = scriptedRecipe();
