@@ -14,6 +14,7 @@ const crateEdges: Record<string, readonly string[]> = {
   model: ["ops", "tensor"],
   engine: ["model", "ops", "tensor", "text"],
   train: ["model", "ops", "tensor"],
+  sandbox: [],
   node: ["cpu", "cuda", "engine", "model", "ops", "tensor", "text", "train"],
   testing: ["tensor"],
 };

@@ -1,0 +1,255 @@
+//! The cgroup of each worker (tier A): exact memory and process limits, exact CPU counts. Version 1 (one hierarchy a
+//! controller) and version 2 (a delegated subtree); the daemon's groups are named by its pid, so that the next daemon
+//! can sweep what a killed one left.
+
+use crate::error::{Error, Result, Step};
+use crate::request::Limits;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const PREFIX: &str = "gradus-";
+/// The kernel cuts a process's name to 15 characters, which this one has.
+const DAEMON_NAME: &str = "gradus-sandboxd";
+
+/// Where the daemon may make groups: for each controller the folder of one parent group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subtree {
+    version: Version,
+    memory: PathBuf,
+    pids: PathBuf,
+    cpu: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Version {
+    One,
+    Two,
+}
+
+/// The group of one worker, used by one test after the other.
+#[derive(Debug)]
+pub struct Group {
+    at: Subtree,
+    limits: Option<Limits>,
+    before: Counts,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Counts {
+    cpu_us: u64,
+    oom_kills: u64,
+}
+
+impl Subtree {
+    /// Makes this daemon's subtree below the daemon's own group, or below `below` (a path as in /proc/self/cgroup)
+    /// where root has prepared one, after sweeping what dead daemons left there. The error says what is missing.
+    pub fn create(below: Option<&str>) -> Result<Self> {
+        let parent = Self::parent(below)?;
+        parent.folders().iter().for_each(|folder| sweep(folder));
+        if parent.version == Version::Two {
+            enable_controllers(&parent.memory)?;
+        }
+        let own = parent.child(&format!("{PREFIX}{}", std::process::id()));
+        own.make()?;
+        if own.version == Version::Two {
+            enable_controllers(&own.memory)?;
+        }
+        Ok(own)
+    }
+
+    fn parent(below: Option<&str>) -> Result<Self> {
+        let mounts = fs::read_to_string("/proc/self/mounts").step("read /proc/self/mounts")?;
+        let groups = fs::read_to_string("/proc/self/cgroup").step("read /proc/self/cgroup")?;
+        let one = |controller: &str| -> Option<PathBuf> {
+            let mount = mounts.lines().find_map(|line| {
+                let fields: Vec<&str> = line.split(' ').collect();
+                let [_, at, "cgroup", options, ..] = fields[..] else { return None };
+                options.split(',').any(|option| option == controller).then(|| PathBuf::from(at))
+            })?;
+            Some(join(&mount, below.or_else(|| own_group(&groups, controller))?))
+        };
+        if let (Some(memory), Some(pids), Some(cpu)) = (one("memory"), one("pids"), one("cpuacct")) {
+            return Ok(Self { version: Version::One, memory, pids, cpu });
+        }
+        let mount = mounts.lines().find_map(|line| {
+            let fields: Vec<&str> = line.split(' ').collect();
+            let [_, at, "cgroup2", ..] = fields[..] else { return None };
+            Some(PathBuf::from(at))
+        });
+        let folder = mount.zip(below.or_else(|| own_group(&groups, ""))).map(|(mount, group)| join(&mount, group));
+        match folder {
+            Some(folder) => {
+                Ok(Self { version: Version::Two, memory: folder.clone(), pids: folder.clone(), cpu: folder })
+            }
+            None => Err(Error::Worker("no cgroup with memory and pids is mounted".into())),
+        }
+    }
+
+    /// The group for one worker.
+    pub fn group(&self, worker: usize) -> Result<Group> {
+        let at = self.child(&format!("worker-{worker}"));
+        at.make()?;
+        if at.version == Version::One {
+            // Swap would let a test pass its memory limit; where there is no swap the file may refuse, harmlessly.
+            let _ = fs::write(at.memory.join("memory.swappiness"), "0");
+        } else {
+            let _ = fs::write(at.memory.join("memory.swap.max"), "0");
+        }
+        Ok(Group { at, limits: None, before: Counts::default() })
+    }
+
+    fn child(&self, name: &str) -> Self {
+        let Self { version, memory, pids, cpu } = self;
+        Self { version: *version, memory: memory.join(name), pids: pids.join(name), cpu: cpu.join(name) }
+    }
+
+    fn make(&self) -> Result<()> {
+        self.folders().iter().try_for_each(|folder| match fs::create_dir(folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                Err(error).step(format!("create the cgroup {}", folder.display()))
+            }
+            _ => Ok(()),
+        })
+    }
+
+    fn folders(&self) -> Vec<&Path> {
+        let mut folders = vec![self.memory.as_path(), &self.pids, &self.cpu];
+        folders.dedup();
+        folders
+    }
+
+    /// Removes the daemon's groups, all of whose processes are gone.
+    pub fn remove(&self) {
+        self.folders().iter().for_each(|folder| remove_tree(folder));
+    }
+}
+
+impl Group {
+    /// Sets the limits for the next test and starts its counts at zero.
+    pub fn reset(&mut self, limits: &Limits) -> Result<()> {
+        if self.limits.as_ref() != Some(limits) {
+            let (memory_file, memory) = (self.file_of_memory_limit(), limits.memory_mib << 20);
+            write_number(&memory_file, memory)?;
+            write_number(&self.at.pids.join("pids.max"), limits.processes)?;
+            self.limits = Some(*limits);
+        }
+        match self.at.version {
+            Version::One => write_number(&self.at.memory.join("memory.max_usage_in_bytes"), 0)?,
+            // Resetting the peak needs Linux 6.12; on older kernels the peak is that of all tests so far.
+            Version::Two => drop(fs::write(self.at.memory.join("memory.peak"), "0")),
+        }
+        self.before = self.counts();
+        Ok(())
+    }
+
+    /// Moves a process in. Its descendants follow it.
+    pub fn attach(&self, pid: i32) -> Result<()> {
+        let pid = u64::try_from(pid).unwrap_or_default();
+        self.at.folders().iter().try_for_each(|folder| write_number(&folder.join("cgroup.procs"), pid))
+    }
+
+    /// CPU time of this test so far.
+    pub fn cpu_us(&self) -> u64 {
+        self.counts().cpu_us.saturating_sub(self.before.cpu_us)
+    }
+
+    /// True if the kernel killed a process of this test for want of memory.
+    pub fn ran_out_of_memory(&self) -> bool {
+        self.counts().oom_kills > self.before.oom_kills
+    }
+
+    /// Most memory that this test had at one time.
+    pub fn memory_peak_bytes(&self) -> u64 {
+        let name = match self.at.version {
+            Version::One => "memory.max_usage_in_bytes",
+            Version::Two => "memory.peak",
+        };
+        read_number(&self.at.memory.join(name)).unwrap_or(0)
+    }
+
+    fn file_of_memory_limit(&self) -> PathBuf {
+        self.at.memory.join(match self.at.version {
+            Version::One => "memory.limit_in_bytes",
+            Version::Two => "memory.max",
+        })
+    }
+
+    fn counts(&self) -> Counts {
+        let Subtree { version, memory, cpu, .. } = &self.at;
+        match version {
+            Version::One => Counts {
+                cpu_us: read_number(&cpu.join("cpuacct.usage")).unwrap_or(0) / 1000,
+                oom_kills: read_field(&memory.join("memory.oom_control"), "oom_kill").unwrap_or(0),
+            },
+            Version::Two => Counts {
+                cpu_us: read_field(&cpu.join("cpu.stat"), "usage_usec").unwrap_or(0),
+                oom_kills: read_field(&memory.join("memory.events"), "oom_kill").unwrap_or(0),
+            },
+        }
+    }
+}
+
+/// The group of this process in the hierarchy of `controller`; version 2 has the empty name.
+fn own_group<'a>(groups: &'a str, controller: &str) -> Option<&'a str> {
+    groups.lines().find_map(|line| {
+        let (_, rest) = line.split_once(':')?;
+        let (controllers, group) = rest.split_once(':')?;
+        controllers.split(',').any(|name| name == controller).then_some(group)
+    })
+}
+
+fn join(mount: &Path, group: &str) -> PathBuf {
+    mount.join(group.trim_start_matches('/'))
+}
+
+fn enable_controllers(folder: &Path) -> Result<()> {
+    fs::write(folder.join("cgroup.subtree_control"), "+memory +pids")
+        .step(format!("enable memory and pids below the cgroup {}", folder.display()))
+}
+
+/// Removes the groups of daemons that are gone, with whatever still runs in them.
+fn sweep(parent: &Path) {
+    let Ok(entries) = fs::read_dir(parent) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.parse::<u32>().ok()) else { continue };
+        let daemon = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        if daemon.trim_end() != DAEMON_NAME || pid == std::process::id() {
+            remove_tree(&entry.path());
+        }
+    }
+}
+
+/// Kills what is in a group and its children, then removes them.
+fn remove_tree(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_tree(&entry.path());
+        }
+    }
+    for _ in 0..100 {
+        let procs = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+        for pid in procs.lines().filter_map(|line| line.parse::<i32>().ok()) {
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+        }
+        match fs::remove_dir(folder) {
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+                std::thread::sleep(std::time::Duration::from_millis(2));
+            }
+            _ => return,
+        }
+    }
+}
+
+fn write_number(file: &Path, number: u64) -> Result<()> {
+    fs::write(file, number.to_string()).step(format!("write {number} to {}", file.display()))
+}
+
+fn read_number(file: &Path) -> Option<u64> {
+    fs::read_to_string(file).ok()?.trim().parse::<u64>().ok()
+}
+
+fn read_field(file: &Path, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(file).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok())
+}

@@ -1,0 +1,107 @@
+//! The system calls that no test may make, as two BPF programs: refused calls fail with EPERM, `clone3` and the like
+//! with ENOSYS so that libc falls back to what the filter can read. Anything through the i386 or x32 entry is killed.
+
+use crate::error::{Error, Result};
+use libc::{c_long, sock_filter};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+};
+use std::collections::BTreeMap;
+
+/// Calls that fail with EPERM. What a Python program needs without any privilege is absent from this list.
+#[rustfmt::skip]
+const REFUSED: &[c_long] = &[
+    // Namespaces, mounts and roots.
+    libc::SYS_unshare, libc::SYS_setns, libc::SYS_mount, libc::SYS_umount2, libc::SYS_pivot_root, libc::SYS_chroot,
+    libc::SYS_fsopen, libc::SYS_fsconfig, libc::SYS_fsmount, libc::SYS_fspick, libc::SYS_move_mount,
+    libc::SYS_open_tree, libc::SYS_mount_setattr, libc::SYS_quotactl, libc::SYS_quotactl_fd,
+    libc::SYS_swapon, libc::SYS_swapoff, libc::SYS_name_to_handle_at, libc::SYS_open_by_handle_at,
+    libc::SYS_fanotify_init, libc::SYS_fanotify_mark,
+    // Other processes.
+    libc::SYS_ptrace, libc::SYS_process_vm_readv, libc::SYS_process_vm_writev, libc::SYS_process_madvise,
+    libc::SYS_pidfd_open, libc::SYS_pidfd_getfd, libc::SYS_kcmp, libc::SYS_migrate_pages, libc::SYS_move_pages,
+    // Programs: nothing is to be executed in here.
+    libc::SYS_execve, libc::SYS_execveat, libc::SYS_uselib,
+    // Network: asyncio and multiprocessing need socketpair alone.
+    libc::SYS_socket, libc::SYS_bind, libc::SYS_connect, libc::SYS_listen, libc::SYS_accept, libc::SYS_accept4,
+    // Memory that the supervisor's polling could not see, and objects that outlive a process.
+    libc::SYS_memfd_create, libc::SYS_memfd_secret, libc::SYS_shmget, libc::SYS_shmat, libc::SYS_shmctl,
+    libc::SYS_semget, libc::SYS_semop, libc::SYS_semtimedop, libc::SYS_semctl,
+    libc::SYS_msgget, libc::SYS_msgsnd, libc::SYS_msgrcv, libc::SYS_msgctl,
+    libc::SYS_mq_open, libc::SYS_mq_unlink, libc::SYS_mq_timedsend, libc::SYS_mq_timedreceive,
+    libc::SYS_mq_notify, libc::SYS_mq_getsetattr,
+    libc::SYS_add_key, libc::SYS_request_key, libc::SYS_keyctl,
+    // The kernel itself.
+    libc::SYS_bpf, libc::SYS_perf_event_open, libc::SYS_userfaultfd,
+    libc::SYS_io_uring_setup, libc::SYS_io_uring_enter, libc::SYS_io_uring_register,
+    libc::SYS_kexec_load, libc::SYS_kexec_file_load, libc::SYS_init_module, libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_personality, libc::SYS_ioperm, libc::SYS_iopl, libc::SYS_modify_ldt, libc::SYS_acct,
+    libc::SYS_reboot, libc::SYS_syslog, libc::SYS_sethostname, libc::SYS_setdomainname, libc::SYS_vhangup,
+    libc::SYS_nfsservctl, libc::SYS_lookup_dcookie, libc::SYS__sysctl, libc::SYS_sysfs, libc::SYS_ustat,
+    // Clocks and scheduling, by which one test could slow another.
+    libc::SYS_settimeofday, libc::SYS_clock_settime, libc::SYS_clock_adjtime, libc::SYS_adjtimex,
+    libc::SYS_setpriority, libc::SYS_ioprio_set, libc::SYS_sched_setaffinity, libc::SYS_sched_setattr,
+    libc::SYS_sched_setparam, libc::SYS_sched_setscheduler, libc::SYS_mbind, libc::SYS_set_mempolicy,
+];
+
+/// Calls that fail with ENOSYS: their flags lie in memory, where a filter cannot look.
+const UNKNOWN: &[c_long] = &[libc::SYS_clone3];
+
+/// Bits of `clone`'s flags that make a namespace. CLONE_NEWTIME is known to `clone3` and `unshare` alone.
+const NAMESPACE_FLAGS: [i32; 7] = [
+    libc::CLONE_NEWUSER,
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWNET,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWUTS,
+    libc::CLONE_NEWCGROUP,
+];
+
+/// Numbers from here on are the x32 entry.
+const X32_BIT: u32 = 0x4000_0000;
+
+/// The programs that each test installs, in the kernel's own layout of `sock_filter`.
+pub fn programs() -> Result<Vec<Vec<u8>>> {
+    let mut refused: BTreeMap<i64, Vec<SeccompRule>> = REFUSED.iter().map(|call| (*call, Vec::new())).collect();
+    let namespaces: std::result::Result<Vec<SeccompRule>, seccompiler::BackendError> = NAMESPACE_FLAGS
+        .iter()
+        .map(|flag| {
+            let flag = *flag as u64;
+            let length = SeccompCmpArgLen::Qword;
+            SeccompRule::new(vec![SeccompCondition::new(0, length, SeccompCmpOp::MaskedEq(flag), flag)?])
+        })
+        .collect();
+    refused.insert(libc::SYS_clone, namespaces.map_err(broken)?);
+    let unknown = UNKNOWN.iter().map(|call| (*call, Vec::new())).collect();
+    Ok(vec![program(refused, libc::EPERM)?, program(unknown, libc::ENOSYS)?])
+}
+
+fn program(rules: BTreeMap<i64, Vec<SeccompRule>>, errno: i32) -> Result<Vec<u8>> {
+    let refusal = SeccompAction::Errno(errno as u32);
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refusal, TargetArch::x86_64).map_err(broken)?;
+    let program: BpfProgram = filter.try_into().map_err(broken)?;
+    let number_of_x32_dies = [
+        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
+        statement(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, 1, X32_BIT),
+        statement(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_KILL_PROCESS),
+    ];
+    let ours = number_of_x32_dies.iter().map(|s| (s.code, s.jt, s.jf, s.k));
+    let theirs = program.iter().map(|s| (s.code, s.jt, s.jf, s.k));
+    Ok(ours.chain(theirs).flat_map(instruction_bytes).collect())
+}
+
+/// One BPF instruction; a jump goes on with the next one if it holds and skips `skip` if not.
+fn statement(code: u32, skip: u8, k: u32) -> sock_filter {
+    sock_filter { code: code as u16, jt: 0, jf: skip, k }
+}
+
+fn instruction_bytes((code, jt, jf, k): (u16, u8, u8, u32)) -> [u8; 8] {
+    let ([c0, c1], [k0, k1, k2, k3]) = (code.to_ne_bytes(), k.to_ne_bytes());
+    [c0, c1, jt, jf, k0, k1, k2, k3]
+}
+
+fn broken(error: seccompiler::BackendError) -> Error {
+    Error::Worker(format!("seccomp: {error}"))
+}
