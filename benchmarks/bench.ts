@@ -1,21 +1,22 @@
-// `bun run bench cpu [--only PATTERN] [--json] [--repeats N] [--record]`: the engine against its peers and the machine's limits,
-// by turns in one run. `bun run bench --setup-peers` installs the peers. The last line is one JSON object (rows.ts).
+// `bun run bench cpu|judging [--only PATTERN] [--json] [--repeats N] [--record]`: the engine against its peers and the machine's
+// limits, by turns in one run; or how many answers and programs are judged a second. `bun run bench --setup-peers` installs the
+// peers. The last line is one JSON object (rows.ts).
 import { readFileSync } from "node:fs";
 import { cpus, loadavg } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { runCommand } from "../scripts/run-command.ts";
-import { Child } from "./child.ts";
-import type { Peaks } from "./limits.ts";
+import { measureCpu } from "./measure-cpu.ts";
+import { measureJudging } from "./measure-judging.ts";
 import { recordRun } from "./results.ts";
-import { machineKind, median, type Result, type Row, result } from "./rows.ts";
-import { type Machine, measureContest, measurePeaks } from "./run-suite.ts";
+import { machineKind, type Result, type Row, result } from "./rows.ts";
 import { setupPeers } from "./setup-peers.ts";
-import { cpuContests } from "./suites/cpu.ts";
 import { cells, headings, tableLine } from "./table.ts";
 
 const root = join(import.meta.dir, "..");
-const usage = `usage: bun run bench cpu [--only PATTERN] [--json] [--repeats N] [--record]
+const suites = { cpu: measureCpu, judging: measureJudging } as const;
+const suiteNames = ["cpu", "judging"] as const;
+const usage = `usage: bun run bench cpu|judging [--only PATTERN] [--json] [--repeats N] [--record]
        bun run bench --setup-peers
 --only     rows whose name matches a regular expression
 --json     no table, only the last line
@@ -46,10 +47,11 @@ function readFlags() {
     if (!Number.isInteger(repeats) || repeats < 1)
       refuse(`--repeats ${values.repeats} is not a whole number of at least 1`);
     if (values.record && repeats < 5) refuse("--record keeps medians of at least 5 repeats; leave --repeats out");
-    const [suite = "cpu", ...others] = positionals;
-    if (suite !== "cpu" || others.length > 0)
-      refuse(`there is no suite ${positionals.join(" ")}; the one there is: cpu`);
-    return { ...values, only: new RegExp(values.only, "i"), repeats };
+    const [named = "cpu", ...others] = positionals;
+    const suite = suiteNames.find((name) => name === named);
+    if (suite === undefined || others.length > 0)
+      return refuse(`there is no suite ${positionals.join(" ")}; there are: ${suiteNames.join(", ")}`);
+    return { ...values, suite, only: new RegExp(values.only, "i"), repeats };
   } catch (error) {
     return refuse(`${error instanceof Error ? error.message : String(error)}\n${usage}`);
   }
@@ -57,20 +59,6 @@ function readFlags() {
 
 /** A word of the command line as a shell takes it. */
 const quoted = (word: string) => (/^[\w.=-]+$/.test(word) ? word : `'${word}'`);
-
-/** Builds the program that measures the machine and starts it. */
-async function startMachine(): Promise<{ machine: Machine; level: string; peaks: Peaks }> {
-  const build = "cargo build --release --quiet --package gradus-cpu --example machine_limits".split(" ");
-  const { exitCode, output } = await runCommand(build, { cwd: root, show: false });
-  if (exitCode !== 0) refuse(`machine_limits did not build:\n${output.trimEnd().split("\n").slice(-12).join("\n")}`);
-  const target = Bun.env.CARGO_TARGET_DIR ?? join(root, "target");
-  const limitsProgram = join(target, "release", "examples", "machine_limits");
-  const [limits, told] = await Child.start([limitsProgram, "limits"]);
-  const peaks = await measurePeaks(limits);
-  const kind = machineKind(readFileSync("/proc/cpuinfo", "utf8"));
-  const machine = { kind, threads: Number(told.threads), limitsProgram, limits, hasBf16: peaks.bf16Gflops !== null };
-  return { machine, level: String(told.level), peaks };
-}
 
 const flags = readFlags();
 if (flags.help) {
@@ -84,50 +72,30 @@ if (flags["setup-peers"]) {
 }
 
 const began = performance.now();
-const { machine, level, peaks: first } = await startMachine();
-const { threads } = machine;
-const show = (line: string) => (flags.json ? process.stderr.write(`${line}\n`) : console.log(line));
+const print = (line: string) => (flags.json ? process.stderr.write(`${line}\n`) : console.log(line));
 const load = loadavg()[0] ?? 0;
 // Threads that wait for each other at every product, as OpenMP's do, suffer most from a neighbour.
 if (load > 0.5)
-  show(`note: something else is using this machine (load ${load.toFixed(1)}); ratios of this run mislead`);
-show(tableLine(headings));
-const rows: Row[] = [];
-const peaks = [first];
-for (const contest of cpuContests(threads)) {
-  const plans = contest.rows.filter(({ work }) => flags.only.test(work));
-  if (plans.length === 0) continue;
-  const measured = await measureContest(contest, plans, machine, flags.repeats);
-  for (const row of measured.rows) {
-    show(tableLine(cells(row)));
-    if (row.note !== null) show(`    ${row.peer_name === null ? "" : `${row.peer_name}: `}${row.note}`);
-  }
-  rows.push(...measured.rows);
-  peaks.push(...measured.peaks);
-}
-await machine.limits.stop();
+  print(`note: something else is using this machine (load ${load.toFixed(1)}); ratios of this run mislead`);
+print(tableLine(headings));
+const show = (row: Row) => {
+  print(tableLine(cells(row)));
+  if (row.note !== null) print(`    ${row.peer_name === null ? "" : `${row.peer_name}: `}${row.note}`);
+};
+const measured = await suites[flags.suite]({ only: flags.only, repeats: flags.repeats, show }).catch((error: Error) =>
+  refuse(error.message),
+);
 
 const commit = (await runCommand(["git", "describe", "--always", "--dirty"], { cwd: root, show: false })).output.trim();
-const overRun = (figure: (peaks: Peaks) => number | null) => {
-  const values = peaks.map(figure);
-  return values.some((value) => value === null) ? null : median(values.map(Number));
-};
+const kind = machineKind(readFileSync("/proc/cpuinfo", "utf8"));
 const told: Result = result.parse({
-  rows,
+  ...measured,
   commit,
-  machine: `${cpus()[0]?.model ?? "unknown"}${machine.kind === undefined ? "" : ` (${machine.kind})`}, ${cpus().length} cores`,
-  level,
-  threads,
-  peaks: {
-    f32_gflops: overRun(({ f32Gflops }) => f32Gflops),
-    bf16_gflops: overRun(({ bf16Gflops }) => bf16Gflops),
-    int8_gops: overRun(({ int8Gops }) => int8Gops),
-    read_gbps: overRun(({ readGbps }) => readGbps),
-  },
+  machine: `${cpus()[0]?.model ?? "unknown"}${kind === undefined ? "" : ` (${kind})`}, ${cpus().length} cores`,
   load_at_start: load,
   command: ["bun run bench", ...process.argv.slice(2).map(quoted)].join(" "),
   seconds: (performance.now() - began) / 1000,
 });
-if (flags.record) show(`recorded ${recordRun(told, new Date())}`);
+if (flags.record) print(`recorded ${recordRun(told, new Date())}`);
 console.log(JSON.stringify(told));
 process.exit(0);

@@ -59,8 +59,8 @@ function runText(name: string, run: Result): string {
   return [
     `## ${name}`,
     "",
-    `${run.machine}, ${run.threads} threads, level ${run.level}, commit ${run.commit}, \`${run.command}\`, ${Math.round(run.seconds / 60)} minutes.`,
-    `Measured beside: ${peaks.join(", ")}; load before the run ${run.load_at_start.toFixed(1)}. Targets met: ${met} of ${judged}.`,
+    `${run.machine}, ${run.threads} threads, ${run.level === null ? "" : `level ${run.level}, `}commit ${run.commit}, \`${run.command}\`, ${Math.round(run.seconds / 60)} minutes.`,
+    `${peaks.length === 0 ? "" : `Measured beside: ${peaks.join(", ")}; `}load before the run ${run.load_at_start.toFixed(1)}. Targets met: ${met} of ${judged}.`,
     "",
     markdownLine([...headings, "peer's name and version; what was compared"]),
     markdownLine([...headings, ""].map(() => "---")),
@@ -73,7 +73,7 @@ function runText(name: string, run: Result): string {
 export function resultsText(runs: readonly (readonly [name: string, run: Result])[]): string {
   const head = `# Results
 
-Generated from \`benchmarks/runs\` by \`bun run bench cpu --record\`; do not edit. Medians with their spread; "to reach" is a ratio to the peer or, where that
+Generated from \`benchmarks/runs\` by \`bun run bench SUITE --record\`; do not edit. Medians with their spread; "to reach" is a ratio to the peer or, where that
 is less, 80% of the limit; a share or a bound stands as it is. How it is measured: CONTRIBUTING.md.
 `;
   return [head, ...runs.map(([name, run]) => runText(name, run))].join("\n");

@@ -27,7 +27,9 @@ describe("targets", () => {
     expect(isMet("tokens/s", ratio(1), { ours: 99, peer: null, limit: 100 })).toBe(false);
   });
 
-  test("a share of the limit and a bound stand as they are", () => {
+  test("a share of the limit and bounds stand as they are", () => {
+    expect(isMet("tests/s", { kind: "least", value: 150 }, { ours: 150, peer: null, limit: null })).toBe(true);
+    expect(isMet("tests/s", { kind: "least", value: 150 }, { ours: 149, peer: null, limit: null })).toBe(false);
     expect(isMet("GFLOP/s", { kind: "share", value: 0.88 }, { ours: 88, peer: null, limit: 100 })).toBe(true);
     expect(isMet("GFLOP/s", { kind: "share", value: 0.88 }, { ours: 87, peer: null, limit: 100 })).toBe(false);
     expect(isMet("s", { kind: "most", value: 1 }, { ours: 1, peer: 9, limit: null })).toBe(true);

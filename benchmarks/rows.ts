@@ -3,12 +3,12 @@ import { z } from "zod";
 
 const positive = z.number().positive();
 
-/** `ratio`: so many times better than the peer, or 80% of the limit; `share`: of the limit, as it stands; `most`: in the row's unit. */
-export const targetKind = z.enum(["ratio", "share", "most"]);
+/** `ratio`: so many times better than the peer, or 80% of the limit; `share`: of the limit, as it stands; `most` and `least`: in the row's unit. */
+export const targetKind = z.enum(["ratio", "share", "most", "least"]);
 
 export const row = z.strictObject({
   work: z.string(),
-  unit: z.enum(["tokens/s", "s", "GiB", "GFLOP/s", "GB/s"]),
+  unit: z.enum(["tokens/s", "s", "GiB", "GFLOP/s", "GB/s", "tests/s", "verdicts/s"]),
   ours: positive.nullable(),
   peer: positive.nullable().describe("null: the row has no peer, or it is not installed or failed"),
   peer_name: z.string().nullable(),
@@ -28,7 +28,7 @@ export const result = z.strictObject({
   rows: z.array(row),
   commit: z.string(),
   machine: z.string(),
-  level: z.string().describe("instruction level of the CPU backend"),
+  level: z.string().nullable().describe("instruction level of the CPU backend; null: the suite does not use it"),
   threads: z.int().min(1),
   peaks: z.record(z.string(), z.number().nullable()).describe("medians of the limits over the run, 1e9 a second"),
   load_at_start: z.number().min(0).describe("mean number of running threads in the minute before"),
@@ -69,6 +69,7 @@ export function isMet(
 ): boolean {
   const { ours, peer, limit } = figures;
   if (target.kind === "most") return ours <= target.value;
+  if (target.kind === "least") return ours >= target.value;
   if (target.kind === "share") return limit !== null && ours >= target.value * limit;
   if (peer === null) return false;
   const ofLimit = limit === null ? 0 : ratioOf(unit, ours, limit);

@@ -9,7 +9,9 @@ const withSpread = (value: number | null, repeats: readonly number[]) =>
   value === null ? "–" : `${short(value)} ±${(100 * spread(repeats)).toFixed(0)}%`;
 
 const targetText = ({ target, target_kind }: Row) =>
-  ({ ratio: `${target}x`, share: `${Math.round(100 * target)}%`, most: `≤ ${target}` })[target_kind];
+  ({ ratio: `${target}x`, share: `${Math.round(100 * target)}%`, most: `≤ ${target}`, least: `≥ ${short(target)}` })[
+    target_kind
+  ];
 
 const metText = ({ met, state }: Row) => (met === null ? state : met ? "yes" : state === "measured" ? "no" : state);
 

@@ -22,8 +22,15 @@ export function sharedRows<T>(path: string, schema: z.ZodType<T>): readonly T[] 
 
 const answerSchema = z.looseObject({ answer: z.coerce.string() });
 
-/** The gold answers of a public set, each once; undefined where the set is absent. One empty answer in MATH is left out. */
+/** The gold answers of a public set, row by row; undefined where the set is absent. One empty answer in MATH is left out. */
+export function sharedGoldRows(path: string): readonly string[] | undefined {
+  return sharedRows(path, answerSchema)
+    ?.map(({ answer }) => answer)
+    .filter((answer) => answer.trim() !== "");
+}
+
+/** The same, each once. */
 export function sharedGolds(path: string): readonly string[] | undefined {
-  const rows = sharedRows(path, answerSchema);
-  return rows && [...new Set(rows.map(({ answer }) => answer))].filter((answer) => answer.trim() !== "");
+  const golds = sharedGoldRows(path);
+  return golds && [...new Set(golds)];
 }
