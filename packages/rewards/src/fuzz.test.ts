@@ -1,6 +1,7 @@
 // A fixed number of inputs of every fuzz target of this package, so that a broken target or parser shows at once.
 import { expect, test } from "bun:test";
 import { fuzz as fuzzAnswers } from "../fuzz/answers.fuzz.ts";
+import { fuzz as fuzzDaemon } from "../fuzz/sandbox-daemon.fuzz.ts";
 import { fuzz as fuzzFrames } from "../fuzz/sandbox-frames.fuzz.ts";
 
 test("300 inputs of the answer parser", () => {
@@ -10,3 +11,7 @@ test("300 inputs of the answer parser", () => {
 test("2,000 inputs of the sandbox's frames", () => {
   expect(fuzzFrames(1, (inputs) => inputs < 2000)).toBe(2000);
 });
+
+test("5 inputs of the sandbox's daemon", async () => {
+  expect(await fuzzDaemon(1, (inputs) => inputs < 5)).toBe(5);
+}, 120_000);
