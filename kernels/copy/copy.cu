@@ -1,0 +1,16 @@
+// What moves values between buffers. Each reads and writes every value once.
+#include "copy/copy.h"
+#include "common/types.cuh"
+
+GRADUS_KERNEL(256, add_f32, AddParams) {
+  const uint64_t i = uint64_t{blockIdx.x} * 256 + threadIdx.x;
+  if (i < p.elements) p.y[i] += p.x[i];
+}
+
+// A block copies 256 columns of one row.
+GRADUS_KERNEL(256, copy_rows_bf16, CopyRowsParams) {
+  const uint32_t col = blockIdx.y * 256 + threadIdx.x;
+  if (col >= p.ld_to) return;
+  const bf16 value = col < p.n ? p.from[static_cast<int64_t>(blockIdx.x) * p.ld_from + col] : bf16{0};
+  p.to[static_cast<int64_t>(blockIdx.x) * p.ld_to + col] = value;
+}
