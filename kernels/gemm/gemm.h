@@ -46,22 +46,22 @@ struct ColumnSumParams {
 };
 static_assert(sizeof(ColumnSumParams) == 32, "mirrored in Rust");
 
-/// to[m, n] = from[m, n] rounded to bf16; columns n to ld_to become zero. `from` is f32 or bf16 by the kernel's name.
+/// to[m, n] = from[m, n] rounded to bf16; columns n to ld_to become zero.
 struct CastRowsParams {
-  const void* from;  // [m, n], any leading dimension
-  bf16* to;          // [m, n]
+  const float* from;  // [m, n], any leading dimension
+  bf16* to;           // [m, n]
   uint32_t m, n, ld_from, ld_to;
 };
 static_assert(sizeof(CastRowsParams) == 32, "mirrored in Rust");
 
-// Tiles of a block, [rows of the result] x [columns]: grid.x is the number of tiles, ceil(rows / R) · ceil(columns /
-// C), with
+// Tiles of a block, [rows of the result] x [columns]: grid.x is the number of tiles,
+// ceil(rows / R) · ceil(columns / C), with
 //   gemm_forward_RxC:        rows m, columns n
 //   gemm_decode_RxC:         rows n, columns m (the weights are the m16 operand); grid (ceil(n / R), ceil(m / C))
 //   gemm_backward_input_RxC: rows m, columns k
 //   gemm_backward_weight_RxC: rows n, columns k
 // gemm_forward and gemm_decode give equal bits. A launch takes exactly the threads and the shared memory of its row.
-// column_sum: grid ceil(n / 32). cast_rows: grid (ceil(ld_to / 1024), ceil(m / 8)).
+// column_sum: grid ceil(n / 32). cast_rows: grid (m, ceil(ld_to / 1024)).
 #define GRADUS_GEMM_KERNELS(X)                                          \
   X(gemm_forward_128x256_bf16, GemmForwardParams, 256, 98304)           \
   X(gemm_forward_128x256_f32, GemmForwardParams, 256, 98304)            \
@@ -77,5 +77,4 @@ static_assert(sizeof(CastRowsParams) == 32, "mirrored in Rust");
   X(gemm_backward_input_128x128, GemmBackwardInputParams, 128, 65536)   \
   X(gemm_backward_weight_128x128, GemmBackwardWeightParams, 256, 65536) \
   X(column_sum, ColumnSumParams, 1024, 4224)                            \
-  X(cast_rows_f32, CastRowsParams, 256, 0)                              \
-  X(cast_rows_bf16, CastRowsParams, 256, 0)
+  X(cast_rows, CastRowsParams, 256, 0)
