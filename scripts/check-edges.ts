@@ -16,7 +16,7 @@ const crateEdges: Record<string, readonly string[]> = {
   train: ["model", "ops", "tensor"],
   sandbox: [],
   node: ["cpu", "cuda", "engine", "model", "ops", "tensor", "text", "train"],
-  testing: ["tensor"],
+  testing: ["ops", "tensor"],
 };
 
 /** Package → workspace packages it may import. */

@@ -2,7 +2,7 @@
 
 use crate::buffer::Buffer;
 use crate::weight::Weight;
-use crate::{CudaBackend, memory_ops, rows};
+use crate::{CudaBackend, cache, embedding, matmul, memory_ops, norm, optimizer, rope, sample, softmax, swiglu};
 use gradus_ops::{
     AdamW, AttentionShape, Backend, DeviceMemory, Error, KvPageShape, LogitAdjustments, LossRows, Precision, Result,
     RmsNormShape, RopeShape, SampleRows,
@@ -77,94 +77,94 @@ impl Backend for CudaBackend {
     }
 
     // ---- embedding ----------------------------------------------------------------------------------------------
-    fn embedding(&self, _: &Weight, _: &Buffer, _: usize, _: &mut Buffer) -> Result<()> {
-        missing("embedding")
+    fn embedding(&self, weight: &Weight, ids: &Buffer, tokens: usize, out: &mut Buffer) -> Result<()> {
+        embedding::embedding(self, weight, ids, tokens, out)
     }
-    fn embedding_backward(&self, _: &mut Weight, _: &Buffer, _: usize, _: &Buffer) -> Result<()> {
-        missing("embedding_backward")
+    fn embedding_backward(&self, d_weight: &mut Weight, ids: &Buffer, tokens: usize, d_out: &Buffer) -> Result<()> {
+        embedding::embedding_backward(self, d_weight, ids, tokens, d_out)
     }
 
     // ---- normalisation ------------------------------------------------------------------------------------------
     #[allow(clippy::too_many_arguments)]
     fn rms_norm(
         &self,
-        _: RmsNormShape,
-        _: &Buffer,
-        _: Option<&Buffer>,
-        _: &Weight,
-        _: &mut Buffer,
-        _: &mut Buffer,
-        _: &mut Buffer,
+        shape: RmsNormShape,
+        residual: &Buffer,
+        delta: Option<&Buffer>,
+        weight: &Weight,
+        sum: &mut Buffer,
+        rstd: &mut Buffer,
+        out: &mut Buffer,
     ) -> Result<()> {
-        missing("rms_norm")
+        norm::rms_norm(self, shape, residual, delta, weight, sum, rstd, out)
     }
     #[allow(clippy::too_many_arguments)]
     fn rms_norm_backward(
         &self,
-        _: RmsNormShape,
-        _: &Buffer,
-        _: &Buffer,
-        _: &Weight,
-        _: &Buffer,
-        _: &mut Buffer,
-        _: &mut Weight,
+        shape: RmsNormShape,
+        sum: &Buffer,
+        rstd: &Buffer,
+        weight: &Weight,
+        d_out: &Buffer,
+        d_sum: &mut Buffer,
+        d_weight: &mut Weight,
     ) -> Result<()> {
-        missing("rms_norm_backward")
+        norm::rms_norm_backward(self, shape, sum, rstd, weight, d_out, d_sum, d_weight)
     }
     #[allow(clippy::too_many_arguments)]
     fn qk_norm(
         &self,
-        _: AttentionShape,
-        _: usize,
-        _: f32,
-        _: &Buffer,
-        _: &Weight,
-        _: &Weight,
-        _: &mut Buffer,
-        _: &mut Buffer,
+        shape: AttentionShape,
+        tokens: usize,
+        eps: f32,
+        qkv: &Buffer,
+        q_weight: &Weight,
+        k_weight: &Weight,
+        rstd: &mut Buffer,
+        qkv_out: &mut Buffer,
     ) -> Result<()> {
-        missing("qk_norm")
+        norm::qk_norm(self, shape, tokens, eps, qkv, q_weight, k_weight, rstd, qkv_out)
     }
     #[allow(clippy::too_many_arguments)]
     fn qk_norm_backward(
         &self,
-        _: AttentionShape,
-        _: usize,
-        _: &Buffer,
-        _: &Buffer,
-        _: &Weight,
-        _: &Weight,
-        _: &mut Buffer,
-        _: &mut Weight,
-        _: &mut Weight,
+        shape: AttentionShape,
+        tokens: usize,
+        qkv: &Buffer,
+        rstd: &Buffer,
+        q_weight: &Weight,
+        k_weight: &Weight,
+        d_qkv: &mut Buffer,
+        d_q_weight: &mut Weight,
+        d_k_weight: &mut Weight,
     ) -> Result<()> {
-        missing("qk_norm_backward")
+        norm::qk_norm_backward(self, shape, tokens, qkv, rstd, q_weight, k_weight, d_qkv, d_q_weight, d_k_weight)
     }
 
     // ---- matmul -------------------------------------------------------------------------------------------------
-    fn matmul(&self, _: &Buffer, _: usize, _: &Weight, _: Option<&Weight>, _: &mut Buffer) -> Result<()> {
-        missing("matmul")
+    fn matmul(&self, x: &Buffer, m: usize, weight: &Weight, bias: Option<&Weight>, y: &mut Buffer) -> Result<()> {
+        matmul::forward(self, x, m, weight, bias, y)
     }
-    fn matmul_backward_input(&self, _: &Buffer, _: usize, _: &Weight, _: &mut Buffer) -> Result<()> {
-        missing("matmul_backward_input")
+    fn matmul_backward_input(&self, d_y: &Buffer, m: usize, weight: &Weight, d_x: &mut Buffer) -> Result<()> {
+        matmul::backward_input(self, d_y, m, weight, d_x)
     }
     fn matmul_backward_weight(
         &self,
-        _: &Buffer,
-        _: &Buffer,
-        _: usize,
-        _: &mut Weight,
-        _: Option<&mut Weight>,
+        d_y: &Buffer,
+        x: &Buffer,
+        m: usize,
+        d_weight: &mut Weight,
+        d_bias: Option<&mut Weight>,
     ) -> Result<()> {
-        missing("matmul_backward_weight")
+        matmul::backward_weight(self, d_y, x, m, d_weight, d_bias)
     }
 
     // ---- rotary positions ---------------------------------------------------------------------------------------
-    fn rope(&self, _: RopeShape, _: &Buffer, _: &Buffer, _: &mut Buffer) -> Result<()> {
-        missing("rope")
+    fn rope(&self, shape: RopeShape, table: &Buffer, positions: &Buffer, qkv: &mut Buffer) -> Result<()> {
+        rope::rope(self, shape, table, positions, qkv)
     }
-    fn rope_backward(&self, _: RopeShape, _: &Buffer, _: &Buffer, _: &mut Buffer) -> Result<()> {
-        missing("rope_backward")
+    fn rope_backward(&self, shape: RopeShape, table: &Buffer, positions: &Buffer, d_qkv: &mut Buffer) -> Result<()> {
+        rope::rope_backward(self, shape, table, positions, d_qkv)
     }
 
     // ---- attention ----------------------------------------------------------------------------------------------
@@ -195,14 +195,14 @@ impl Backend for CudaBackend {
     }
     fn kv_append(
         &self,
-        _: KvPageShape,
-        _: &Buffer,
-        _: &Buffer,
-        _: usize,
-        _: &mut Buffer,
-        _: &mut Buffer,
+        shape: KvPageShape,
+        qkv: &Buffer,
+        slots: &Buffer,
+        tokens: usize,
+        k_pages: &mut Buffer,
+        v_pages: &mut Buffer,
     ) -> Result<()> {
-        missing("kv_append")
+        cache::kv_append(self, shape, qkv, slots, tokens, k_pages, v_pages)
     }
     fn kv_copy_page(
         &self,
@@ -212,7 +212,7 @@ impl Backend for CudaBackend {
         k_pages: &mut Buffer,
         v_pages: &mut Buffer,
     ) -> Result<()> {
-        memory_ops::kv_copy_page(shape, from, to, k_pages, v_pages)
+        cache::kv_copy_page(shape, from, to, k_pages, v_pages)
     }
     #[allow(clippy::too_many_arguments)]
     fn paged_attention(
@@ -232,11 +232,18 @@ impl Backend for CudaBackend {
     }
 
     // ---- mlp ----------------------------------------------------------------------------------------------------
-    fn swiglu(&self, _: &Buffer, _: usize, _: usize, _: &mut Buffer) -> Result<()> {
-        missing("swiglu")
+    fn swiglu(&self, gate_up: &Buffer, tokens: usize, ffn: usize, out: &mut Buffer) -> Result<()> {
+        swiglu::swiglu(self, gate_up, tokens, ffn, out)
     }
-    fn swiglu_backward(&self, _: &Buffer, _: usize, _: usize, _: &Buffer, _: &mut Buffer) -> Result<()> {
-        missing("swiglu_backward")
+    fn swiglu_backward(
+        &self,
+        gate_up: &Buffer,
+        tokens: usize,
+        ffn: usize,
+        d_out: &Buffer,
+        d_gate_up: &mut Buffer,
+    ) -> Result<()> {
+        swiglu::swiglu_backward(self, gate_up, tokens, ffn, d_out, d_gate_up)
     }
 
     // ---- head, loss, sampling -----------------------------------------------------------------------------------
@@ -249,7 +256,7 @@ impl Backend for CudaBackend {
         dim: usize,
         out: &mut Buffer,
     ) -> Result<()> {
-        rows::gather_rows(self, x, indices, offset, rows, dim, out)
+        embedding::gather_rows(self, x, indices, offset, rows, dim, out)
     }
     fn scatter_add_rows(
         &self,
@@ -260,52 +267,68 @@ impl Backend for CudaBackend {
         dim: usize,
         y: &mut Buffer,
     ) -> Result<()> {
-        rows::scatter_add_rows(self, x, indices, offset, rows, dim, y)
+        embedding::scatter_add_rows(self, x, indices, offset, rows, dim, y)
     }
     fn softmax_statistics(
         &self,
-        _: &Buffer,
-        _: LossRows<'_, Buffer>,
-        _: &mut Buffer,
-        _: &mut Buffer,
-        _: &mut Buffer,
+        logits: &Buffer,
+        rows: LossRows<'_, Buffer>,
+        lse: &mut Buffer,
+        logprob: &mut Buffer,
+        entropy: &mut Buffer,
     ) -> Result<()> {
-        missing("softmax_statistics")
+        softmax::softmax_statistics(self, logits, &rows, [lse, logprob, entropy])
     }
-    fn softmax_backward(&self, _: &mut Buffer, _: LossRows<'_, Buffer>, _: &Buffer, _: &Buffer) -> Result<()> {
-        missing("softmax_backward")
+    fn softmax_backward(
+        &self,
+        logits: &mut Buffer,
+        rows: LossRows<'_, Buffer>,
+        lse: &Buffer,
+        coefficient: &Buffer,
+    ) -> Result<()> {
+        softmax::softmax_backward(self, logits, &rows, lse, coefficient)
     }
-    fn adjust_logits(&self, _: &mut Buffer, _: LogitAdjustments<'_, Buffer>, _: &mut Buffer) -> Result<()> {
-        missing("adjust_logits")
+    fn adjust_logits(
+        &self,
+        logits: &mut Buffer,
+        adjustments: LogitAdjustments<'_, Buffer>,
+        saved: &mut Buffer,
+    ) -> Result<()> {
+        sample::adjust_logits(self, logits, &adjustments, saved)
     }
-    fn restore_logits(&self, _: &mut Buffer, _: LogitAdjustments<'_, Buffer>, _: &Buffer) -> Result<()> {
-        missing("restore_logits")
+    fn restore_logits(
+        &self,
+        logits: &mut Buffer,
+        adjustments: LogitAdjustments<'_, Buffer>,
+        saved: &Buffer,
+    ) -> Result<()> {
+        sample::restore_logits(self, logits, &adjustments, saved)
     }
     fn sample(
         &self,
-        _: &Buffer,
-        _: SampleRows<'_, Buffer>,
-        _: &mut Buffer,
-        _: &mut Buffer,
-        _: &mut Buffer,
-        _: &mut Buffer,
+        logits: &Buffer,
+        rows: SampleRows<'_, Buffer>,
+        ids: &mut Buffer,
+        lse: &mut Buffer,
+        logprob: &mut Buffer,
+        entropy: &mut Buffer,
     ) -> Result<()> {
-        missing("sample")
+        sample::sample(self, logits, &rows, ids, [lse, logprob, entropy])
     }
 
     // ---- optimizer ----------------------------------------------------------------------------------------------
-    fn sum_of_squares<'a>(&self, _: impl Iterator<Item = &'a Weight>) -> Result<f64> {
-        missing("sum_of_squares")
+    fn sum_of_squares<'a>(&self, weights: impl Iterator<Item = &'a Weight>) -> Result<f64> {
+        optimizer::sum_of_squares(self, weights)
     }
     fn adamw(
         &self,
-        _: &mut Weight,
-        _: Option<&mut Weight>,
-        _: &Weight,
-        _: &mut Weight,
-        _: &mut Weight,
-        _: &AdamW,
+        weight: &mut Weight,
+        master: Option<&mut Weight>,
+        gradient: &Weight,
+        m: &mut Weight,
+        v: &mut Weight,
+        options: &AdamW,
     ) -> Result<()> {
-        missing("adamw")
+        optimizer::adamw(self, weight, master, gradient, m, v, options)
     }
 }

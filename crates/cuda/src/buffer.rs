@@ -61,6 +61,18 @@ impl Buffer {
         self.address(op, what, DType::BF16, len)
     }
 
+    pub(crate) fn bf16_mut(&mut self, op: &'static str, what: &'static str, len: usize) -> Result<Address> {
+        self.address(op, what, DType::BF16, len)
+    }
+
+    pub(crate) fn u32(&self, op: &'static str, what: &'static str, len: usize) -> Result<Address> {
+        self.address(op, what, DType::U32, len)
+    }
+
+    pub(crate) fn u32_mut(&mut self, op: &'static str, what: &'static str, len: usize) -> Result<Address> {
+        self.address(op, what, DType::U32, len)
+    }
+
     pub(crate) fn write<T: Element>(&mut self, offset: usize, src: &[T]) -> Result<()> {
         let end = range_end("write", "dst", offset, src.len(), self.len)?;
         self.address("write", "dst", T::DTYPE, end)?;

@@ -5,6 +5,7 @@
 
 use crate::driver::{Address, DeviceProperties, Driver, DriverError, Event, Launch, Status, Stream};
 use crate::pack::{KernelPack, PACK_VARIABLE, PackError};
+use cudarc::driver::sys::CUdevice_attribute as Attribute;
 use cudarc::driver::{result, sys};
 use std::collections::HashMap;
 use std::ffi::{CString, c_void};
@@ -96,15 +97,14 @@ fn first_gpu() -> Result<(sys::CUdevice, DeviceProperties), Unavailable> {
         // SAFETY: the device is the driver's own.
         status(unsafe { result::device::get_attribute(device, which) }).map(|value| value as u32)
     };
-    use sys::CUdevice_attribute as A;
     let properties = DeviceProperties {
         name: status(result::device::get_name(device))?,
         compute_capability: (
-            attribute(A::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
-            attribute(A::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
+            attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
+            attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
         ),
-        multiprocessors: attribute(A::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
-        shared_bytes_max: attribute(A::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?,
+        multiprocessors: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
+        shared_bytes_max: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?,
         driver_version: version as u32,
     };
     Ok((device, properties))

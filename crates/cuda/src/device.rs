@@ -18,20 +18,6 @@ pub(crate) struct Call<'a> {
     pub shape: fmt::Arguments<'a>,
 }
 
-/// How a kernel is spread: blocks, and the shared memory of each.
-#[derive(Clone, Copy)]
-pub(crate) struct Grid {
-    pub blocks: [u32; 3],
-    pub shared_bytes: u32,
-}
-
-impl Grid {
-    /// Blocks in a row without shared memory.
-    pub(crate) fn blocks(blocks: usize) -> Grid {
-        Grid { blocks: [blocks as u32, 1, 1], shared_bytes: 0 }
-    }
-}
-
 impl Device {
     /// A status of the driver as the result of an op.
     pub(crate) fn check<T>(&self, call: Call<'_>, status: Status<T>) -> Result<T> {
@@ -55,17 +41,17 @@ impl Device {
         &self,
         call: Call<'_>,
         kernel: &Kernel<P>,
-        grid: Grid,
+        blocks: [u32; 3],
         params: &P,
     ) -> Result<()> {
-        if grid.blocks.contains(&0) {
+        if blocks.contains(&0) {
             return Ok(());
         }
         let launch = Launch {
             kernel: kernel.name,
-            grid: grid.blocks,
+            grid: blocks,
             block: [kernel.threads, 1, 1],
-            shared_bytes: grid.shared_bytes,
+            shared_bytes: kernel.shared_bytes,
             params: bytemuck::bytes_of(params),
         };
         // SAFETY: the parameter struct is the kernel's own by its type, and the addresses are the caller's promise.

@@ -8,28 +8,36 @@
 //! 1. kernels/<family>/<family>.h: the parameter struct with its `static_assert`, and a row in the family's table; the kernel in a `.cu`.
 //! 2. `kernels.rs`: a `Kernel` constant and the struct in `params!`, with the same size.
 //! 3. A file for the family, one function an op: take addresses from the buffers (each checks dtype and length in the op's name), then
-//!    launch. `rows.rs` is the pattern:
+//!    launch. `swiglu.rs` is the pattern:
 //!    ```text
-//!    let from = x.f32(OP, "x", rows * dim)?;
-//!    let to = y.f32_mut(OP, "y", rows * dim)?;
+//!    let params = Params { x: x.bf16(OP, "x", rows * dim)?, y: y.f32_mut(OP, "y", rows * dim)?, rows: rows as u32, dim: dim as u32 };
 //!    let call = Call { op: OP, shape: format_args!("[rows {rows}, dim {dim}]") };
-//!    // SAFETY: the lengths were checked against the kernel's numbers.
-//!    unsafe { backend.launch(call, &KERNEL, Grid::blocks(rows), &Params { to, from, rows: rows as u32, dim: dim as u32 }) }
+//!    // SAFETY: both lengths were checked.
+//!    unsafe { backend.launch(call, &KERNEL, [rows as u32, 1, 1], &params) }
 //!    ```
 //! 4. `backend.rs`: the op's line calls it instead of `missing`.
 //! 5. tests/: the op on the simulator against the CPU backend, at odd sizes.
 
 mod backend;
 mod buffer;
+mod cache;
 mod cuda_driver;
 mod device;
 mod driver;
+mod embedding;
 mod kernels;
+mod matmul;
 mod memory;
 mod memory_ops;
+mod norm;
+mod optimizer;
 mod pack;
-mod rows;
+mod rope;
+mod sample;
+mod scratch;
 mod sim_driver;
+mod softmax;
+mod swiglu;
 mod weight;
 
 pub use buffer::Buffer;
@@ -39,15 +47,18 @@ pub use pack::{KernelPack, Module, PACK_VARIABLE, PackError};
 pub use sim_driver::{SIM_VARIABLE, SimDriver, SimUnavailable};
 pub use weight::Weight;
 
-use device::{Call, Device, Grid};
+use device::{Call, Device};
 use gradus_ops::Result;
 use kernels::Kernel;
-use std::sync::Arc;
+use scratch::Scratch;
+use std::sync::{Arc, Mutex};
 
 /// A GPU, or the simulator, as a device of the engine.
 pub struct CudaBackend {
     pub(crate) device: Arc<Device>,
     level: String,
+    /// Held by one op at a time: they run one after another anyway.
+    pub(crate) scratch: Mutex<Scratch>,
 }
 
 impl CudaBackend {
@@ -57,7 +68,7 @@ impl CudaBackend {
         let (major, minor) = properties.compute_capability;
         let level = format!("sm_{major}{minor} {}", properties.name);
         let stream = driver.stream();
-        CudaBackend { device: Arc::new(Device { driver: Box::new(driver), stream }), level }
+        CudaBackend { device: Arc::new(Device { driver: Box::new(driver), stream }), level, scratch: Mutex::default() }
     }
 
     /// # Safety
@@ -66,10 +77,10 @@ impl CudaBackend {
         &self,
         call: Call<'_>,
         kernel: &Kernel<P>,
-        grid: Grid,
+        blocks: [u32; 3],
         params: &P,
     ) -> Result<()> {
         // SAFETY: the caller's promise.
-        unsafe { self.device.launch(call, kernel, grid, params) }
+        unsafe { self.device.launch(call, kernel, blocks, params) }
     }
 }

@@ -60,6 +60,11 @@ impl Weight {
         self.stride
     }
 
+    /// Elements in memory, padding included.
+    pub(crate) fn elements(&self) -> usize {
+        self.rows * self.stride
+    }
+
     /// Where it lies; an error unless it is `[rows, cols]` of `precision`.
     pub(crate) fn address(
         &self,

@@ -1,0 +1,22 @@
+//! The backend on the simulator, for the tests of this crate.
+#![allow(dead_code)] // Each test file uses its own part.
+
+use gradus_cuda::{CudaBackend, SimDriver};
+use std::path::{Path, PathBuf};
+
+/// The library that `bun scripts/kernels.ts --sim` builds.
+pub fn library() -> PathBuf {
+    std::env::var_os(gradus_cuda::SIM_VARIABLE).map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../build/kernels/libgradus_cuda_sim.so"),
+        PathBuf::from,
+    )
+}
+
+pub fn driver(seed: u64) -> SimDriver {
+    SimDriver::open(&library(), seed).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A backend whose threads run in an order of `seed`.
+pub fn backend(seed: u64) -> CudaBackend {
+    CudaBackend::new(driver(seed))
+}
