@@ -16,7 +16,7 @@ pub(super) const KERNELS: Kernels =
 pub(super) const KERNELS_OF_PAIRS: Kernels =
     Kernels { pairs: Some(PairKernels { compute: pairs::tile, transpose: transpose_pairs }), ..KERNELS };
 
-/// How far ahead of their use weights are asked for: with few rows they come from memory, and each is used once.
+/// How far ahead of their use weights are asked for.
 const PREFETCH_STEPS: usize = 32;
 
 const fn panels_at_once(rows: usize) -> usize {
@@ -98,7 +98,10 @@ macro_rules! micro_kernels {
                             for panel in 0..PANELS {
                                 let b = b.add(panel * tile.b_panel);
                                 weights[panel] = _mm512_loadu_ps(b);
-                                _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(PREFETCH_STEPS * WIDTH).cast());
+                                // A single panel is one stream of lines, which the hardware fetches better alone.
+                                if PANELS > 1 {
+                                    _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(PREFETCH_STEPS * WIDTH).cast());
+                                }
                             }
                             for row in 0..ROWS {
                                 let x = _mm512_set1_ps(*a.add(row));

@@ -14,6 +14,9 @@ pub(super) const ROWS_IN_CACHE: usize = 192;
 const ROWS_OF_TASK: usize = 4 * ROWS_IN_CACHE;
 /// Panels of one task at most, so that many threads find something to do.
 pub(super) const PANELS_OF_TASK: usize = 8;
+/// Panels of one task at most where a single tile of rows streams them from memory: the longer the stretch, the fewer beginnings that the
+/// hardware cannot foresee.
+pub(super) const PANELS_OF_STREAM: usize = 32;
 /// Tasks per thread, so that a thread held up by a busy neighbour costs little.
 const TASKS_PER_THREAD: usize = 12;
 /// Multiply-adds that a task is worth waking a thread for (a microsecond or two).

@@ -5,7 +5,8 @@ use super::kernel::{Accumulate, Kernels, ROWS_MAX, Tile, WIDTH, Words};
 use super::pack::{Input, Interleave};
 use super::panels::{Maker, PanelBlock, Panels};
 use super::plan::{
-    PANELS_OF_TASK, ROWS_IN_CACHE, RowTiles, STEPS, STEPS_IN_PLACE, STEPS_USED_ONCE, Task, Tasks, blocks, even_block,
+    PANELS_OF_STREAM, PANELS_OF_TASK, ROWS_IN_CACHE, RowTiles, STEPS, STEPS_IN_PLACE, STEPS_USED_ONCE, Task, Tasks,
+    blocks, even_block,
 };
 use crate::CpuBackend;
 use crate::bfloat16::from_f32;
@@ -80,7 +81,7 @@ impl Product<'_> {
         for first in (0..self.rows).step_by(rows_at_once.max(1)) {
             let rows = rows_at_once.min(self.rows - first);
             let tiles = RowTiles::new(rows, kernels.rows_max);
-            let tasks = self.tasks(&kernels, tiles, steps, backend.pool.threads());
+            let tasks = self.tasks(&kernels, words, tiles, steps, backend.pool.threads());
             for steps in blocks(&(0..steps), steps_at_once) {
                 let packed = self.pack(backend, &kernels, words, first, tiles, &steps, &mut scratch)?;
                 let pass = Pass { kernels, words, tasks, first, steps, packed };
@@ -90,9 +91,19 @@ impl Product<'_> {
         Ok(())
     }
 
-    fn tasks(&self, kernels: &Kernels, tiles: RowTiles, steps: usize, threads: usize) -> Tasks {
+    fn tasks(&self, kernels: &Kernels, words: Words, tiles: RowTiles, steps: usize, threads: usize) -> Tasks {
         let panels = self.columns.div_ceil(WIDTH);
-        Tasks::new(tiles, panels, steps, (kernels.panels_at_once)(tiles.rows(0)), PANELS_OF_TASK, threads)
+        let (at_once, most) = if self.streams(words, tiles) {
+            (1, PANELS_OF_STREAM)
+        } else {
+            ((kernels.panels_at_once)(tiles.rows(0)), PANELS_OF_TASK)
+        };
+        Tasks::new(tiles, panels, steps, at_once, most, threads)
+    }
+
+    /// Whether each panel is read once, by the few rows of one tile: as fast as memory gives it, which is fastest line after line.
+    fn streams(&self, words: Words, tiles: RowTiles) -> bool {
+        tiles.count == 1 && self.panels.in_place(words, 0, 0).is_some()
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -188,7 +199,8 @@ impl Product<'_> {
         sums: Sums,
     ) {
         let compute = pass.kernels.compute(pass.words);
-        let at_once = (pass.kernels.panels_at_once)(pass.tasks.tiles.rows(tiles.start));
+        let rows = pass.tasks.tiles.rows(tiles.start);
+        let at_once = if self.streams(pass.words, pass.tasks.tiles) { 1 } else { (pass.kernels.panels_at_once)(rows) };
         let whole = pass.words.steps(self.depth);
         let bias = self.bias.filter(|_| steps.end == whole);
         let accumulate = if steps.start == 0 { Accumulate::Begin } else { Accumulate::Continue };
