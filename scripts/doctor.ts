@@ -2,13 +2,15 @@
 import { existsSync, readFileSync, statfsSync } from "node:fs";
 import { availableParallelism, cpus, totalmem } from "node:os";
 import { join } from "node:path";
+import { probeSandbox } from "../packages/rewards/src/sandbox/probe.ts";
+import { SandboxError } from "../packages/rewards/src/sandbox/sandbox-error.ts";
 import { Policy } from "../packages/sdk/src/index.ts";
 import { argumentsOf } from "./arguments.ts";
 
 const root = join(import.meta.dir, "..");
 
-/** One thing looked at. `remedy` says what to do where `ok` is false. */
-type Finding = { name: string; ok: boolean; found: string; remedy?: string };
+/** One thing looked at. `remedy` says what to do where `ok` is false; `walls` what the sandbox tried, a line each. */
+type Finding = { name: string; ok: boolean; found: string; remedy?: string; walls?: readonly string[] };
 
 const given = argumentsOf(
   "doctor",
@@ -86,6 +88,21 @@ async function engine(): Promise<Finding> {
   }
 }
 
+/** The sandbox for code rewards, by a probe that tries to break each wall. Whoever trains without code needs none. */
+async function sandbox(): Promise<Finding> {
+  const name = "sandbox";
+  if (Bun.which("python3") === null) return { name, ok: true, found: "not tried: python3 is missing" };
+  try {
+    const greeting = await probeSandbox();
+    const walls = greeting.walls.map(({ name, holds, detail }) => `${holds ? "holds" : "MISSING"}  ${name}: ${detail}`);
+    if (greeting.type === "refused") return { name, ok: false, found: greeting.reason, remedy: greeting.remedy, walls };
+    return { name, ok: true, found: `tier ${greeting.tier}, Python ${greeting.python}`, walls };
+  } catch (error) {
+    if (!(error instanceof SandboxError)) throw error;
+    return { name, ok: false, found: error.reason, remedy: error.remedy };
+  }
+}
+
 /** Room for checkpoints: the tiny recipe needs megabytes, a 0.5B policy 6 GB a checkpoint. */
 function disk(): Finding {
   const { bavail, bsize } = statfsSync(root);
@@ -103,16 +120,17 @@ const findings: Finding[] = [
   { name: "bun", ok: true, found: Bun.version },
   version("cargo", "install Rust from https://rustup.rs"),
   version("cc", "install a C compiler (Debian, Ubuntu: apt-get install g++)"),
-  version("python3", "not needed yet: code rewards will run it", false),
+  version("python3", "code rewards need it (Debian, Ubuntu: apt-get install python3)", false),
   await engine(),
+  await sandbox(),
   { name: "gpu", ok: true, found: "not used: this version computes on the CPU" },
 ];
 if (given.includes("--json")) console.log(JSON.stringify({ findings }));
 else {
-  for (const { name, ok, found, remedy } of findings) {
-    console.log(
-      `${ok ? "ok  " : "FAIL"} ${name.padEnd(10)} ${found}${remedy === undefined ? "" : `\n                → ${remedy}`}`,
-    );
+  const indent = "\n                ";
+  for (const { name, ok, found, remedy, walls = [] } of findings) {
+    const more = [...walls, ...(remedy === undefined ? [] : [`→ ${remedy}`])].map((line) => indent + line).join("");
+    console.log(`${ok ? "ok  " : "FAIL"} ${name.padEnd(10)} ${found}${more}`);
   }
 }
 process.exit(findings.every(({ ok }) => ok) ? 0 : 1);

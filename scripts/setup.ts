@@ -1,9 +1,10 @@
-// Makes a fresh clone ready, and is a fraction of a second when it is: packages, native library, a look at the tools.
+// Makes a fresh clone ready, and is a fraction of a second when it is: packages, native library, sandbox, a look at the
+// tools.
 // Runs before every verb (package.json), needs nothing installed but Bun, and speaks on stderr alone.
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { buildNative, nativeLibraryPath } from "../packages/native/build.ts";
+import { buildNative, buildSandbox, nativeLibraryPath, sandboxDaemonPath } from "../packages/native/build.ts";
 
 const root = join(import.meta.dir, "..");
 const stamps = join(root, "build", "setup");
@@ -87,24 +88,59 @@ function installPackages(): void {
   markDone("packages", inputs);
 }
 
-/** Builds the native library when a Rust source changed. */
-async function buildEngine(): Promise<void> {
-  const inputs = fingerprint([
-    ...filesBelow(join(root, "crates")).filter((file) => !/\/(tests|examples|golden)\//.test(file)),
-    ...["Cargo.toml", "Cargo.lock", "rust-toolchain.toml"].map((name) => join(root, name)),
-  ]);
-  if (isDone("native", inputs) && existsSync(nativeLibraryPath)) return;
+/** What every build with cargo depends on besides its crates. */
+const workspaceFiles = ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml"].map((name) => join(root, name));
+const sourcesBelow = (folder: string) =>
+  filesBelow(join(root, folder)).filter((file) => !/\/(tests|examples|golden)\//.test(file));
+
+/** Something that cargo builds: what it is made of (`inputs`, a fingerprint) and where it lands. */
+type Product = {
+  step: string;
+  name: string;
+  hint: string;
+  inputs: string;
+  path: string;
+  build: () => Promise<boolean>;
+};
+
+/** Builds a product when what it is made of has changed. */
+async function buildProduct({ step, name, hint, inputs, path, build }: Product): Promise<void> {
+  if (isDone(step, inputs) && existsSync(path)) return;
   if (!answers("cargo")) stop("cargo is missing: install Rust from https://rustup.rs, then run the command again");
   if (!answers("cc"))
     stop("a C linker is missing: install one (Debian, Ubuntu: apt-get install g++), then run the command again");
   const began = performance.now();
-  say("building the native engine (about two minutes the first time, seconds after a change)");
-  if (!(await buildNative())) stop("the native engine did not build (above is why)");
-  say(`native engine built in ${Math.round((performance.now() - began) / 1000)} s`);
-  markDone("native", inputs);
+  say(`building the ${name} (${hint})`);
+  if (!(await build())) stop(`the ${name} did not build (above is why)`);
+  say(`${name} built in ${Math.round((performance.now() - began) / 1000)} s`);
+  markDone(step, inputs);
+}
+
+async function buildEngine(): Promise<void> {
+  const files = sourcesBelow("crates").filter((file) => !file.startsWith(join(root, "crates", "sandbox")));
+  await buildProduct({
+    step: "native",
+    name: "native engine",
+    hint: "about two minutes the first time, seconds after a change",
+    inputs: fingerprint([...files, ...workspaceFiles]),
+    path: nativeLibraryPath,
+    build: buildNative,
+  });
+}
+
+async function buildDaemon(): Promise<void> {
+  await buildProduct({
+    step: "sandbox",
+    name: "sandbox",
+    hint: "half a minute the first time",
+    inputs: fingerprint([...sourcesBelow("crates/sandbox"), ...workspaceFiles]),
+    path: sandboxDaemonPath,
+    build: buildSandbox,
+  });
 }
 
 const pinned = /bun@(\S+?)"/.exec(readFileSync(join(root, "package.json"), "utf8"))?.[1];
 if (pinned !== Bun.version) say(`note: Bun ${Bun.version} runs this, tests were made with ${pinned}`);
 installPackages();
 await buildEngine();
+await buildDaemon();

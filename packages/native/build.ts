@@ -1,4 +1,5 @@
-// Builds the native engine with cargo and puts it beside the loader; tells what index.d.ts must say.
+// Builds the native engine and the sandbox's daemon with cargo and puts them where they are looked for; tells what
+// index.d.ts must say.
 // Needs nothing but Bun and cargo: it runs before `bun install` is known to have worked.
 import {
   copyFileSync,
@@ -11,7 +12,7 @@ import {
   utimesSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { typeDeclarations } from "./type-declarations.ts";
 
 const root = join(import.meta.dir, "..", "..");
@@ -22,6 +23,9 @@ const report = join(target, "gradus-types", "gradus-node");
 
 /** Where the loader looks for the library. */
 export const nativeLibraryPath = join(import.meta.dir, "gradus.linux-x64-gnu.node");
+/** Where the rewards look for the sandbox's daemon; the npm package carries it beside the library. */
+export const sandboxDaemonPath = join(root, "packages", "rewards", "bin", "gradus-sandboxd");
+const publishedDaemonPath = join(import.meta.dir, "gradus-sandboxd");
 /** The committed declarations of what the library exports; written from `nativeTypes`. */
 export const nativeTypesPath = join(import.meta.dir, "index.d.ts");
 
@@ -30,12 +34,23 @@ export const nativeTypesPath = join(import.meta.dir, "index.d.ts");
  * `stripped` leaves out the line tables, which make three quarters of the file: what is published.
  */
 export async function buildNative({ stripped = false } = {}): Promise<boolean> {
-  if (!(await compile())) return false;
-  // A copy that is renamed into place: a process that has the old library mapped keeps the old file.
-  const fresh = `${nativeLibraryPath}.${process.pid}`;
-  copyFileSync(join(target, "release", "libgradus_node.so"), fresh);
+  return (await compile()) && install("libgradus_node.so", nativeLibraryPath, stripped);
+}
+
+/** Compiles crates/sandbox and installs its daemon, `stripped` where the npm package takes it from; false as above. */
+export async function buildSandbox({ stripped = false } = {}): Promise<boolean> {
+  const command = "cargo build --release --package gradus-sandbox --bin gradus-sandboxd --locked".split(" ");
+  if (!(await succeeds(command, { CARGO_TARGET_DIR: target }))) return false;
+  return install("gradus-sandboxd", stripped ? publishedDaemonPath : sandboxDaemonPath, stripped);
+}
+
+async function install(product: string, path: string, stripped: boolean): Promise<boolean> {
+  mkdirSync(dirname(path), { recursive: true });
+  // A copy that is renamed into place: a process that has the old file mapped keeps it.
+  const fresh = `${path}.${process.pid}`;
+  copyFileSync(join(target, "release", product), fresh);
   if (stripped && !(await succeeds(["strip", "--strip-debug", fresh]))) return false;
-  renameSync(fresh, nativeLibraryPath);
+  renameSync(fresh, path);
   return true;
 }
 
@@ -71,7 +86,8 @@ async function succeeds(command: string[], env: Record<string, string> = {}): Pr
 }
 
 if (import.meta.main) {
-  if (!(await buildNative({ stripped: process.argv.includes("--strip") }))) process.exit(1);
+  const stripped = process.argv.includes("--strip");
+  if (!(await buildNative({ stripped })) || !(await buildSandbox({ stripped }))) process.exit(1);
   if (process.argv.includes("--types")) {
     const types = await nativeTypes();
     if (types === undefined) process.exit(1);

@@ -1,4 +1,4 @@
-# attack: {"tries": "gives a different function for the next call and changes its arguments", "outcomes": ["exited"], "mode": "calls", "done": false, "answers": [{"value": null}]}
+# attack: {"tries": "gives a different function for the next call and changes its arguments", "outcomes": ["exited"], "mode": "calls", "done": false, "answersMax": 1}
 import sys
 def attack(given):
     given.clear()

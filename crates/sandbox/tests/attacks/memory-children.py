@@ -1,12 +1,10 @@
-# attack: {"tries": "holds more memory in several children than one may have", "outcomes": ["exited", "memory-limit", "signalled", "cpu-limit"], "done": false}
+# attack: {"tries": "holds more memory in several children than one may have", "outcomes": ["exited", "memory-limit", "signalled"], "done": false, "limits": {"cpuMs": 3000, "wallMs": 2000}}
 mebibytes = given["limits"]["memoryMiB"] // 3
 readers = []
 for _ in range(9):
     reader, writer = os.pipe()
     if os.fork() == 0:
-        held = bytearray(mebibytes << 20)
-        for begin in range(0, len(held), 4096):
-            held[begin] = 1
+        held = b"x" * (mebibytes << 20)
         os.write(writer, b"x")
         time.sleep(1000)
     os.close(writer)

@@ -1,4 +1,4 @@
-# attack: {"tries": "doubles a string until it breaks", "outcomes": ["exited", "memory-limit", "signalled"], "done": false, "traceback": true}
+# attack: {"tries": "doubles a string until it breaks", "outcomes": ["exited", "memory-limit", "signalled"], "done": false, "traceback": true, "limits": {"cpuMs": 3000, "wallMs": 2000}}
 text = "x" * 1024
 while True:
     text += text

@@ -1,4 +1,4 @@
-# attack: {"tries": "keeps data in the buffers of many pipes and sockets", "outcomes": ["exited", "memory-limit", "signalled"]}
+# attack: {"tries": "keeps data in the buffers of many pipes and sockets", "outcomes": ["exited", "memory-limit", "signalled"], "limits": {"cpuMs": 3000, "wallMs": 2000}}
 import fcntl
 held = 0
 pipes = []

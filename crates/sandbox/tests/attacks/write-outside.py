@@ -3,6 +3,8 @@ import sysconfig
 places = {sys.prefix, sys.base_prefix, os.path.dirname(os.__file__), *sys.path[1:], *sysconfig.get_paths().values(), "/", "/etc", "/usr",
           "/usr/bin", "/bin", "/lib", "/home", "/root", "/var", "/work", given["repository"], given["home"], *given["folders"]}
 for place in sorted(filter(None, places)):
+    if os.path.realpath(place) == os.getcwd():
+        continue
     path = os.path.join(place, "gradus-mark-" + given["mark"])
     attempt(f"wrote {path}", lambda: open(path, "w").write("x") and path)
     attempt(f"changed {place}", lambda: os.chmod(place, 0o777) or place)

@@ -140,7 +140,7 @@ function handle(child: ChildProcessWithoutNullStreams, ready: Ready, end: (reaso
 }
 
 /** What finding an interpreter needs; keys and tokens of the trainer stay out of the daemon's memory altogether. */
-function daemonEnvironment(): Record<string, string> {
+export function daemonEnvironment(): Record<string, string> {
   const kept = ["PATH", "HOME", "PYENV_ROOT", "PYENV_VERSION"];
   return Object.fromEntries(
     kept.flatMap((name) => {

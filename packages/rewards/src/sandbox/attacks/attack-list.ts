@@ -28,11 +28,11 @@ export type Attack = z.infer<typeof headerSchema> & { readonly name: string; rea
 
 /** Short limits, so that the whole list takes seconds; the walls are the same at any size. */
 export const attackLimits: Limits = {
-  cpuMs: 600,
-  wallMs: 600,
-  memoryMiB: 384,
+  cpuMs: 400,
+  wallMs: 400,
+  memoryMiB: 256,
   outputBytes: 1 << 20,
-  fileMiB: 16,
+  fileMiB: 8,
   processes: 32,
 };
 

@@ -16,7 +16,7 @@ if (!isRoot) console.log("attacks: not root, so tier A as root is not tried");
 type World = { readonly title: string; readonly lanes: Lane[]; readonly reports: Map<string, Promise<Report>> };
 
 const python = plainPython();
-const canaries = await openCanaries(python);
+const canaries = await openCanaries();
 const mountsBefore = readFileSync("/proc/self/mountinfo", "utf8");
 const worlds: World[] = [];
 if (isRoot) worlds.push(await openWorld("tier A as root", "A", false));

@@ -29,8 +29,8 @@ export type Canaries = {
   readonly close: () => void;
 };
 
-/** Sets everything up; `interpreter` is the path of the Python that the sandbox uses. */
-export async function openCanaries(interpreter: string): Promise<Canaries> {
+/** Sets everything up. */
+export async function openCanaries(): Promise<Canaries> {
   const folder = mkdtempSync(join(tmpdir(), "gradus-attacks-"));
   chmodSync(folder, 0o755);
   const needle = `canary-${randomBytes(6).toString("hex")}`;
@@ -77,7 +77,6 @@ export async function openCanaries(interpreter: string): Promise<Canaries> {
       folders,
       home: homedir(),
       repository,
-      interpreterWay: interpreter.split("/").filter((part) => part !== ""),
       passwdDigest: existsSync("/etc/passwd")
         ? createHash("sha256").update(readFileSync("/etc/passwd")).digest("hex")
         : null,

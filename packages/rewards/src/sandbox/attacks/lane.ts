@@ -1,6 +1,6 @@
 // A sandbox with one worker that takes attacks one after another, with a harmless test before and after each.
 import { randomBytes } from "node:crypto";
-import { chmodSync, copyFileSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, mkdtempSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { sandboxBinary } from "../binary.ts";
 import type { Run, Tier } from "../protocol.ts";
@@ -47,10 +47,12 @@ export type Lane = {
 
 /** A command that starts the daemon in a world full of secrets: in its environment, in a descriptor, as another user. */
 export function wrapDaemon(canaries: Canaries, asPlainUser: boolean): string {
-  const binary = join(canaries.folder, "gradus-sandboxd");
+  const folder = mkdtempSync(join(canaries.folder, "lane-"));
+  chmodSync(folder, 0o755);
+  const binary = join(folder, "gradus-sandboxd");
   copyFileSync(sandboxBinary(), binary);
   chmodSync(binary, 0o755);
-  const path = join(canaries.folder, asPlainUser ? "sandboxd-as-user" : "sandboxd");
+  const path = join(folder, "start");
   const become = asPlainUser ? `setpriv --reuid=${plainUser} --regid=${plainUser} --clear-groups ` : "";
   const lines = [
     "#!/bin/sh",
@@ -74,6 +76,9 @@ export async function openLane({ tier, asPlainUser, python, canaries }: LaneOpti
   const worker = sandboxProcesses(daemonPid).find(({ uid }) => uid !== process.getuid?.());
   const user = worker === undefined ? [] : ["setpriv", `--reuid=${worker.uid}`, "--clear-groups"];
   const canary = Bun.spawn([...user, "sleep", "100000"], { stdin: "ignore" });
+  const interpreterWay = folderOf(python ?? "python3")
+    .split("/")
+    .filter((part) => part !== "");
   let earlier = newEarlier();
 
   async function probe(): Promise<Probe> {
@@ -89,14 +94,15 @@ export async function openLane({ tier, asPlainUser, python, canaries }: LaneOpti
   }
 
   async function attack(chosen: Attack): Promise<Report> {
-    const before = await probe();
+    const before = latest;
     const idle = await settled(daemonPid, idleCount);
     const mark = randomBytes(6).toString("hex");
     const limits = { ...attackLimits, ...chosen.limits };
-    const given = { ...canaries.given, limits, mark, earlier, daemonPid, canaryPid: canary.pid };
+    const given = { ...canaries.given, interpreterWay, limits, mark, earlier, daemonPid, canaryPid: canary.pid };
     const expected = Number.parseInt(randomBytes(6).toString("hex"), 16);
     const run = await sandbox.run(attackProgram(chosen, given), limits);
     const after = await probe();
+    latest = after;
     const left = await settled(daemonPid, idleCount);
     return {
       run,
@@ -118,9 +124,16 @@ export async function openLane({ tier, asPlainUser, python, canaries }: LaneOpti
     return { isCanaryAlive, processesLeft: left.map(({ pid, name }) => `${pid} ${name}`) };
   }
 
+  // What a test finds in a fresh worker; the worker's second test, so that its first touch of files is paid for.
   await probe();
+  let latest = await probe();
   const idleCount = await idleProcesses(daemonPid);
   return { attack, close };
+}
+
+/** Where an interpreter is installed: the only part of the host that tests may see. */
+function folderOf(python: string): string {
+  return Bun.spawnSync([python, "-c", "import sys; print(sys.base_prefix)"]).stdout.toString().trim();
 }
 
 function newEarlier(): string {
