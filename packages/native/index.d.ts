@@ -57,6 +57,18 @@ export interface NativeEvent {
   ended: Array<NativeEnded>
 }
 
+/** What this machine and this build have for GPUs: for `doctor`. */
+export interface NativeGpuStatus {
+  /** The first GPU with its driver; absent where there is none. */
+  gpu?: string
+  /** Why device "cuda" cannot be had, with the remedy; absent where it can. */
+  unavailable?: string
+  /** The kernel pack, or what is wrong with it. */
+  kernels: string
+  /** The simulator's library; absent where it is not built. */
+  simulator?: string
+}
+
 /** The newest checkpoint of a run that is whole. */
 export interface NativeLatestCheckpoint {
   folder?: string
@@ -154,13 +166,13 @@ export interface NativePolicyInfo {
 
 /** Where and how a policy runs. */
 export interface NativePolicyOptions {
-  /** "auto" or "cpu". */
+  /** "auto", "cpu", "cuda" or "cuda-sim". */
   device: string
-  /** "f32", "bf16" or "q8_0"; absent: f32, or that of the checkpoint which is resumed. */
+  /** "f32", "bf16" or "q8_0"; absent: that of the checkpoint which is resumed, else f32, on a GPU bf16. */
   dtype?: string
   /** Threads of the backend; by default the physical cores that the process may use. */
   threads?: number
-  /** Most bytes of KV pages; by default a quarter of the machine's memory. */
+  /** Most bytes of KV pages; by default a quarter of the device's memory. */
   kvBytesMax?: number
   /** Most bytes of activations in a training pass; by default half of the memory that is free at the first step. */
   activationBytesMax?: number
@@ -269,6 +281,9 @@ export interface NativeStepOptions {
 
 /** A policy of random weights from a config.json's text. */
 export declare function createPolicy(config: string, seed: bigint, tokenizer: string | null, options: NativePolicyOptions, listener: (events: Array<NativeEvent>) => void): Promise<NativePolicy>;
+
+/** Looks for a GPU, its kernels and the simulator. */
+export declare function gpuStatus(): NativeGpuStatus;
 
 /** The newest checkpoint whose every file is as its manifest says; damaged newer ones are set aside. */
 export declare function latestCheckpoint(folder: string): Promise<NativeLatestCheckpoint>;

@@ -28,6 +28,7 @@ export const {
   NativeBatch,
   NativePolicy,
   createPolicy,
+  gpuStatus,
   latestCheckpoint,
   loadPolicy,
   pruneCheckpointsOf,

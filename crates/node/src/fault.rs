@@ -77,6 +77,7 @@ impl From<gradus_ops::Error> for Fault {
     fn from(error: gradus_ops::Error) -> Self {
         let code = match &error {
             gradus_ops::Error::OutOfMemory { .. } => "out-of-memory",
+            gradus_ops::Error::Device { .. } => "device",
             _ => "bad-input",
         };
         Fault::new(code, error.to_string())

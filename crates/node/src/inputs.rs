@@ -14,13 +14,13 @@ use std::path::PathBuf;
 /// Where and how a policy runs.
 #[napi(object)]
 pub struct NativePolicyOptions {
-    /// "auto" or "cpu".
+    /// "auto", "cpu", "cuda" or "cuda-sim".
     pub device: String,
-    /// "f32", "bf16" or "q8_0"; absent: f32, or that of the checkpoint which is resumed.
+    /// "f32", "bf16" or "q8_0"; absent: that of the checkpoint which is resumed, else f32, on a GPU bf16.
     pub dtype: Option<String>,
     /// Threads of the backend; by default the physical cores that the process may use.
     pub threads: Option<u32>,
-    /// Most bytes of KV pages; by default a quarter of the machine's memory.
+    /// Most bytes of KV pages; by default a quarter of the device's memory.
     pub kv_bytes_max: Option<f64>,
     /// Most bytes of activations in a training pass; by default half of the memory that is free at the first step.
     pub activation_bytes_max: Option<f64>,

@@ -14,6 +14,7 @@ mod batch_data;
 mod call;
 mod checkpoints;
 mod command;
+mod device;
 mod fault;
 mod generation;
 mod inputs;

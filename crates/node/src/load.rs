@@ -1,12 +1,12 @@
 //! Makes the policy of an engine thread: from a config with random weights, from a Hugging Face folder, or from a checkpoint.
 
+use crate::device::Device;
 use crate::fault::{Fault, Result};
 use crate::generation::Generation;
 use crate::inputs::NativePolicyOptions;
-use crate::memory::machine_bytes;
+use crate::memory::kv_bytes_default;
 use crate::outputs::{NativePolicyInfo, NativeResumed};
 use crate::worker::{EventSink, Worker};
-use gradus_cpu::CpuBackend;
 use gradus_model::{Model, ModelConfig, Recompute, TrainingWorkspace};
 use gradus_ops::{Backend, Precision};
 use gradus_tensor::put_back_folder;
@@ -31,22 +31,29 @@ pub enum Source {
     Folder(PathBuf),
     /// A `step-N` folder, or a checkpoints folder of which the newest good one is taken.
     Checkpoint(PathBuf),
+    /// A checkpoint that is whole, with a line for each damaged one that was set aside.
+    Verified(Box<VerifiedCheckpoint>, Vec<String>),
 }
 
-/// The devices there are. Each arm of a match on it is one backend.
-#[derive(Clone, Copy)]
-pub enum Device {
-    Cpu,
+impl Source {
+    /// Finds the checkpoint, and gives the precision that it was written in.
+    pub fn verify(self) -> Result<(Source, Option<Precision>)> {
+        let Source::Checkpoint(path) = self else { return Ok((self, None)) };
+        let (checkpoint, warnings) = find_checkpoint(&path)?;
+        // A dtype that is unknown is the loader's to refuse.
+        let stored = precision_of(&checkpoint.manifest.dtype).ok();
+        Ok((Source::Verified(Box::new(checkpoint), warnings), stored))
+    }
 }
 
 /// The options of a policy, checked.
 #[derive(Clone, Copy)]
 pub struct Placement {
     pub device: Device,
-    /// None: f32, or that of the checkpoint which is resumed.
+    /// None: that of the checkpoint which is resumed, else the device's own.
     pub precision: Option<Precision>,
     pub threads: Option<usize>,
-    pub kv_bytes_max: u64,
+    pub kv_bytes_max: Option<u64>,
     pub activation_bytes_max: Option<u64>,
 }
 
@@ -54,20 +61,11 @@ impl TryFrom<NativePolicyOptions> for Placement {
     type Error = Fault;
 
     fn try_from(options: NativePolicyOptions) -> Result<Self> {
-        let device = match options.device.as_str() {
-            "auto" | "cpu" => Device::Cpu,
-            other => {
-                return Err(Fault::unsupported(
-                    other,
-                    format!("device {other:?} is not in this version; available: \"auto\", \"cpu\""),
-                ));
-            }
-        };
         Ok(Placement {
-            device,
+            device: Device::from_name(&options.device)?,
             precision: options.dtype.as_deref().map(precision_of).transpose()?,
             threads: options.threads.map(|threads| threads as usize),
-            kv_bytes_max: options.kv_bytes_max.map_or_else(|| machine_bytes() / 4, |bytes| bytes as u64),
+            kv_bytes_max: options.kv_bytes_max.map(|bytes| bytes as u64),
             activation_bytes_max: options.activation_bytes_max.map(|bytes| bytes as u64),
         })
     }
@@ -78,11 +76,6 @@ fn precision_of(dtype: &str) -> Result<Precision> {
         let available = Precision::ALL.map(|precision| format!("{:?}", precision.name())).join(", ");
         Fault::unsupported(dtype, format!("dtype {dtype:?} is unknown; available: {available}"))
     })
-}
-
-/// The backend of `Device::Cpu`.
-pub fn cpu_backend(placement: &Placement) -> Result<Arc<CpuBackend>> {
-    Ok(Arc::new(CpuBackend::new(placement.threads)?))
 }
 
 /// What a policy is made of before its caches: weights, optimizer state, files.
@@ -98,14 +91,19 @@ struct Parts<B: Backend> {
 pub fn make_worker<B: Backend>(
     source: Source,
     placement: &Placement,
+    precision: Precision,
     backend: Arc<B>,
     events: EventSink,
 ) -> Result<(Worker<B>, Option<NativeResumed>)> {
-    let precision = placement.precision.unwrap_or(Precision::F32);
+    let kv_bytes_max = placement.kv_bytes_max.map_or_else(|| kv_bytes_default(backend.as_ref()), Ok)?;
     let parts = match source {
         Source::Config { json, seed, tokenizer } => create(&json, seed, tokenizer.as_deref(), backend, precision)?,
         Source::Folder(folder) => load(folder, backend, precision)?,
-        Source::Checkpoint(path) => resume(&path, backend, placement.precision)?,
+        Source::Checkpoint(path) => {
+            let (checkpoint, warnings) = find_checkpoint(&path)?;
+            resume(&checkpoint, warnings, backend, precision)?
+        }
+        Source::Verified(checkpoint, warnings) => resume(&checkpoint, warnings, backend, precision)?,
     };
     let Parts { model, trainer, tokenizer, folder, resumed } = parts;
     if let Some(tokenizer) = &tokenizer
@@ -122,7 +120,8 @@ pub fn make_worker<B: Backend>(
     let companion_files = folder.as_deref().map(read_companions).transpose()?.unwrap_or_default();
     let worker = Worker {
         stop_tokens: stop_tokens(&model.config, tokenizer.as_ref(), &companion_files)?,
-        generation: Generation::new(&model, placement.kv_bytes_max),
+        generation: Generation::new(&model, kv_bytes_max),
+        kv_bytes_max,
         // No backward follows a score.
         scoring: TrainingWorkspace::recomputing(Recompute::Layer),
         activation_bytes_max: placement.activation_bytes_max,
@@ -136,7 +135,7 @@ pub fn make_worker<B: Backend>(
 }
 
 /// The fixed facts of a policy.
-pub fn describe<B: Backend>(worker: &Worker<B>, placement: &Placement) -> NativePolicyInfo {
+pub fn describe<B: Backend>(worker: &Worker<B>) -> NativePolicyInfo {
     let (config, backend) = (&worker.model.config, worker.model.backend.as_ref());
     NativePolicyInfo {
         architecture: config.architecture.name().to_string(),
@@ -149,7 +148,7 @@ pub fn describe<B: Backend>(worker: &Worker<B>, placement: &Placement) -> Native
         level: backend.level().to_string(),
         dtype: worker.model.precision.name().to_string(),
         threads: backend.threads() as u32,
-        kv_bytes_max: placement.kv_bytes_max as f64,
+        kv_bytes_max: worker.kv_bytes_max as f64,
         config: config.to_json(),
     }
 }
@@ -190,10 +189,14 @@ fn load<B: Backend>(folder: PathBuf, backend: Arc<B>, precision: Precision) -> R
     Ok(Parts { model, trainer: Trainer::new(), tokenizer, folder: Some(folder), resumed: None })
 }
 
-fn resume<B: Backend>(path: &Path, backend: Arc<B>, precision: Option<Precision>) -> Result<Parts<B>> {
-    let (checkpoint, mut warnings) = find_checkpoint(path)?;
+fn resume<B: Backend>(
+    checkpoint: &VerifiedCheckpoint,
+    mut warnings: Vec<String>,
+    backend: Arc<B>,
+    precision: Precision,
+) -> Result<Parts<B>> {
     let LoadedCheckpoint { model, trainer, recipe_json, manifest, warnings: differences } =
-        load_checkpoint(&checkpoint, backend, precision)?;
+        load_checkpoint(checkpoint, backend, Some(precision))?;
     warnings.extend(differences);
     let resumed = NativeResumed {
         folder: checkpoint.path.to_string_lossy().into_owned(),
@@ -203,7 +206,7 @@ fn resume<B: Backend>(path: &Path, backend: Arc<B>, precision: Option<Precision>
         warnings,
     };
     let tokenizer = Tokenizer::from_folder(&checkpoint.path)?;
-    Ok(Parts { model, trainer, tokenizer, folder: Some(checkpoint.path), resumed: Some(resumed) })
+    Ok(Parts { model, trainer, tokenizer, folder: Some(checkpoint.path.clone()), resumed: Some(resumed) })
 }
 
 /// The checkpoint that `path` is, or the newest good one in it, with a line for each damaged one that was set aside: in
@@ -271,6 +274,7 @@ fn stop_tokens(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gradus_cpu::CpuBackend;
 
     #[test]
     fn damaged_checkpoints_are_named_even_where_none_is_left() {

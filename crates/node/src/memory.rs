@@ -42,15 +42,25 @@ pub fn activation_bytes<B: Backend>(model: &Model<B>, held: TrainerMemory, avail
     }
 }
 
+/// Most bytes of KV pages where the caller names none: a quarter of the device's memory.
+pub fn kv_bytes_default<B: Backend>(backend: &B) -> Result<u64> {
+    Ok(backend.device_memory()?.map_or_else(machine_bytes, |memory| memory.total) / 4)
+}
+
+/// The memory that a device has left for activations now.
+pub fn device_available_bytes<B: Backend>(backend: &B) -> Result<u64> {
+    Ok(backend.device_memory()?.map_or_else(available_bytes, |memory| memory.free))
+}
+
 /// The machine's memory: what the control group allows, else what there is.
-pub fn machine_bytes() -> u64 {
+fn machine_bytes() -> u64 {
     // Without /proc there is no telling; 8 GiB is what small machines have.
     let total = meminfo("MemTotal:").unwrap_or(8 << 30);
     group_limit().map_or(total, |limit| limit.min(total))
 }
 
 /// The memory that is free now, or would be for the asking: file pages count as free.
-pub fn available_bytes() -> u64 {
+fn available_bytes() -> u64 {
     let available = meminfo("MemAvailable:").unwrap_or_else(machine_bytes);
     let group = group_limit().and_then(|limit| Some(limit.saturating_sub(group_use()?)));
     group.map_or(available, |left| left.min(available))

@@ -2,18 +2,23 @@
 
 use crate::answer::promise;
 use crate::command::Command;
+use crate::device::OpenDevice;
+use crate::fault::{Fault, Result};
 use crate::inputs::{NativePolicyOptions, seed_of};
-use crate::load::{Device, Placement, Source, cpu_backend, describe, make_worker};
+use crate::load::{Placement, Source, describe, make_worker};
 use crate::outputs::NativeEvent;
 use crate::policy::{NativePolicy, Started};
 use crate::reply::{Ending, Reply};
-use crate::serve::serve;
-use crate::worker::EventSink;
+use crate::serve::{panic_message, serve};
+use crate::worker::{EventSink, Worker};
+use gradus_ops::{Backend, Precision};
 use napi::bindgen_prelude::{BigInt, Object};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi::{Env, Status};
 use napi_derive::napi;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
 /// Calls JavaScript with the events of one scheduler step. Weak: it never keeps the process alive; pending promises do.
@@ -93,15 +98,34 @@ fn run_engine(
     commands: Receiver<Command>,
     ending: &Ending,
 ) {
-    match placement.device {
-        Device::Cpu => {
-            let start = || {
-                let (worker, resumed) = make_worker(source, &placement, cpu_backend(&placement)?, events)?;
-                let started =
-                    Started { info: describe(&worker, &placement), resumed, tokenizer: worker.tokenizer.clone() };
-                Ok((worker, started))
-            };
-            serve(start, ready, commands, ending);
+    // A GPU's driver may fail in any way: what goes wrong here ends this policy alone, as in `serve`.
+    let opened = catch_unwind(AssertUnwindSafe(|| {
+        let (source, stored) = source.verify()?;
+        let wanted = placement.precision.or(stored);
+        let device = OpenDevice::open(&placement, wanted)?;
+        Ok((source, wanted.unwrap_or(device.default_precision()), device))
+    }));
+    let opened = opened.unwrap_or_else(|panic| Err(Fault::internal(&panic_message(panic.as_ref()))));
+    match opened {
+        Err(fault) => ready.send(Err(fault)),
+        Ok((source, precision, OpenDevice::Cpu(backend))) => {
+            serve(|| start(source, &placement, precision, backend, events), ready, commands, ending);
+        }
+        Ok((source, precision, OpenDevice::Cuda(backend))) => {
+            serve(|| start(source, &placement, precision, backend, events), ready, commands, ending);
         }
     }
+}
+
+/// The worker of a backend, and what is told of it.
+fn start<B: Backend>(
+    source: Source,
+    placement: &Placement,
+    precision: Precision,
+    backend: Arc<B>,
+    events: EventSink,
+) -> Result<(Worker<B>, Started)> {
+    let (worker, resumed) = make_worker(source, placement, precision, backend, events)?;
+    let started = Started { info: describe(&worker), resumed, tokenizer: worker.tokenizer.clone() };
+    Ok((worker, started))
 }

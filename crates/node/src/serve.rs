@@ -57,7 +57,8 @@ fn run<B: Backend>(worker: &mut Worker<B>, commands: &Receiver<Command>) -> Opti
     }
 }
 
-fn panic_message(panic: &(dyn Any + Send)) -> String {
+/// What a caught panic said.
+pub fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic without a message".to_string())
 }

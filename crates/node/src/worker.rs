@@ -6,7 +6,7 @@ use crate::command::{CheckpointRequest, Command, Plant};
 use crate::fault::{Fault, Result};
 use crate::generation::Generation;
 use crate::inputs::{Content, Prompt, Sampling};
-use crate::memory::{activation_bytes, available_bytes, memory_report};
+use crate::memory::{activation_bytes, device_available_bytes, memory_report};
 use crate::outputs::NativeEvent;
 use crate::response::Response;
 use gradus_engine::{Request, TEMPERATURE_MIN, is_temperature};
@@ -33,6 +33,8 @@ pub struct Worker<B: Backend> {
     /// Ids that end a response: the config's and the tokenizer's.
     pub stop_tokens: Vec<u32>,
     pub generation: Generation<B>,
+    /// Bounds the KV pages of `generation`.
+    pub kv_bytes_max: u64,
     pub scoring: TrainingWorkspace<B>,
     /// Most bytes of activations in a training pass; where it was not given, decided at the first step.
     pub activation_bytes_max: Option<u64>,
@@ -223,9 +225,11 @@ impl<B: Backend> Worker<B> {
     /// Before the first step: what the activations may take beside gradients and optimizer state.
     fn limit_activations(&mut self) -> Result<()> {
         self.model.refuse_quantised("trained")?;
-        let bytes = match self.activation_bytes_max {
-            Some(bytes) => bytes,
-            None => activation_bytes(&self.model, self.trainer.memory(), available_bytes())?,
+        let bytes = if let Some(bytes) = self.activation_bytes_max {
+            bytes
+        } else {
+            let available = device_available_bytes(self.model.backend.as_ref())?;
+            activation_bytes(&self.model, self.trainer.memory(), available)?
         };
         self.activation_bytes_max = Some(bytes);
         self.trainer.limit_activations(bytes);

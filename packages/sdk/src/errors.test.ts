@@ -41,8 +41,11 @@ test("options: unknown, mistyped, of the wrong kind, not in this version", async
     const rollout = { groupSize: 2, maxResponseLength: 3, temperature: 1, seed: 1, [name]: 0.9 };
     await refused(() => policy.rollout([ids], rollout), "unsupported", name, "RL samples from the whole distribution");
   }
-  await refused(() => tinyPolicy({ device: "cuda" }), "unsupported", '"cuda"', 'available: "auto", "cpu"');
-  await refused(() => tinyPolicy({ device: "cuda-sim" }), "unsupported", '"cuda-sim"');
+  const devices = 'available: "auto", "cpu", "cuda", "cuda-sim"';
+  await refused(() => tinyPolicy({ device: "gpu" }), "unsupported", '"gpu"', devices);
+  const bf16Alone = 'take dtype "bf16", or device "cpu"';
+  await refused(() => tinyPolicy({ device: "cuda", dtype: "f32" }), "unsupported", 'device "cuda"', bf16Alone);
+  await refused(() => tinyPolicy({ device: "cuda-sim", dtype: "q8_0" }), "unsupported", '"q8_0"', bf16Alone);
   // @ts-expect-error no such dtype
   await refused(() => tinyPolicy({ dtype: "f16" }), "bad-option", "option dtype is f16", "bf16");
 });

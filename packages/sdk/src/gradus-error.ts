@@ -5,8 +5,8 @@
  * "bad-option": an option that is unknown or malformed · "bad-input": arguments that do not fit together ·
  * "bad-config": a config.json that the engine cannot compute · "unsupported": refused by name, the message says what is there ·
  * "out-of-range" · "not-found" · "exists" · "damaged-file" · "not-permitted" · "disk-full" · "out-of-memory" · "io" ·
- * "busy": a rollout is running · "aborted": by a signal · "closed" · "off-policy": the trainer's logprobs differ from the
- * sampler's · "non-finite": too many updates in a row were not finite · "all-faults": the reward failed on every response ·
+ * "device": the GPU or its driver failed · "busy": a rollout is running · "aborted": by a signal · "closed" · "off-policy": the
+ * trainer's logprobs differ from the sampler's · "non-finite": too many updates in a row were not finite · "all-faults": the reward failed on every response ·
  * "internal": a fault of ours, the policy is lost.
  */
 export type GradusErrorCode = (typeof codes)[number];
@@ -24,6 +24,7 @@ const codes = [
   "disk-full",
   "out-of-memory",
   "io",
+  "device",
   "busy",
   "aborted",
   "closed",

@@ -45,13 +45,13 @@ export type Progress = {
 };
 
 const placement = {
-  /** "auto" takes the best device there is. */
+  /** "auto" takes a GPU for bf16 where there is one, else the CPU; "cuda" takes a GPU; "cuda-sim" simulates one, for tests of kernels. */
   device: z.string().default("auto"),
-  /** What the policy computes in: f32, bf16, or q8_0 for inference only. By default f32; a resumed policy goes on in its checkpoint's. */
+  /** What the policy computes in: f32, bf16, or q8_0 for inference only. By default f32, on a GPU bf16; a resumed policy goes on in its checkpoint's. */
   dtype: RunConfig.shape.dtype.unwrap().optional(),
   /** Threads of the backend; by default the physical cores this process may use. */
   threads: count.max(4096).optional(),
-  /** Most bytes of KV pages; by default a quarter of the machine's memory. */
+  /** Most bytes of KV pages; by default a quarter of the device's memory. */
   kvBytesMax: z.number().positive().optional(),
   /** Most bytes of activations in a training pass: what does not fit is computed again, which changes no bit. By default half of the memory that is free at the first step. */
   activationBytesMax: z.number().positive().optional(),
