@@ -58,9 +58,9 @@ export function workerReward(
     const thread = isFull ? open() : free;
     const id = nextId++;
     job.attempts++;
+    // An idle thread must not keep the program from ending; one with a rollout must. Bun counts refs, so one is enough.
+    if (thread.jobs.size === 0) thread.worker.ref();
     thread.jobs.set(id, job);
-    // An idle thread must not keep the program from ending; one with a rollout must.
-    thread.worker.ref();
     thread.worker.postMessage({ id, rollout: job.rollout });
   }
 
@@ -92,10 +92,11 @@ export function workerReward(
 
   function settle(thread: Thread, id: number, verdict: Verdict): void {
     const job = thread.jobs.get(id);
+    if (job === undefined) return;
     thread.jobs.delete(id);
-    clearTimeout(job?.clock);
+    clearTimeout(job.clock);
     if (thread.jobs.size === 0) thread.worker.unref();
-    job?.resolve(verdict);
+    job.resolve(verdict);
   }
 
   /** Ends a thread. The call that had it then is at fault; the others are made again elsewhere. */

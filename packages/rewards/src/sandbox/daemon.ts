@@ -106,6 +106,7 @@ export function startDaemon(options: DaemonOptions, events: DaemonEvents): Promi
 }
 
 function handle(child: ChildProcessWithoutNullStreams, ready: Ready, end: (reason: string) => void): Daemon {
+  let isReferencedNow = true;
   return {
     ready,
     pid: child.pid ?? 0,
@@ -116,6 +117,9 @@ function handle(child: ChildProcessWithoutNullStreams, ready: Ready, end: (reaso
       return isTaken;
     },
     setReferenced: (isReferenced) => {
+      // Bun counts: a second ref would need a second unref.
+      if (isReferenced === isReferencedNow) return;
+      isReferencedNow = isReferenced;
       const name = isReferenced ? "ref" : "unref";
       child[name]();
       for (const stream of [child.stdin, child.stdout, child.stderr]) {
