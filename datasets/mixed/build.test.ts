@@ -16,6 +16,7 @@ test("the committed files are what build.ts writes, and the manifest says so", (
 test("every row is read with its source, and with an answer or tests", () => {
   const { prompts } = parseDataset(committed("rows.jsonl"), "rows.jsonl", { need: "answer" });
   expect(prompts.length).toBe(46);
+  expect(parseDataset(committed("sft.jsonl"), "sft.jsonl", { need: "solution" }).prompts.length).toBe(24 * 46);
   for (const { source, answer, tests } of prompts) {
     expect([source, answer === undefined, tests === undefined]).toEqual([source, source === "code", source === "math"]);
   }

@@ -26,13 +26,19 @@ function tokenizerText(): string {
   return `${JSON.stringify(tokenizer, undefined, 1)}\n`;
 }
 
+/** How often SFT sees each row in an epoch, each of which leaves a checkpoint. */
+const sftRepeats = 24;
+
 /** File name → text of every generated file, the manifest apart. */
 export function buildFiles(): Map<string, string> {
-  const rows = mixedRows()
-    .map((row) => `${JSON.stringify(row)}\n`)
-    .join("");
+  const rows = mixedRows();
+  const repeated = Array.from({ length: sftRepeats }, (_, repeat) =>
+    rows.map(({ id, problem, solution, answer }) => ({ id: `${id}-${repeat}`, problem, solution, answer })),
+  );
+  const text = (lines: readonly object[]) => lines.map((line) => `${JSON.stringify(line)}\n`).join("");
   return new Map([
-    ["rows.jsonl", rows],
+    ["rows.jsonl", text(rows)],
+    ["sft.jsonl", text(repeated.flat())],
     ["tokenizer.json", tokenizerText()],
   ]);
 }
