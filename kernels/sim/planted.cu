@@ -1,5 +1,6 @@
 // See planted.h. Without a fault `planted_faults` moves every number to another thread three times, so that
-// to[block, t] = from[t] + t: through shared memory across warps, within a warp, and by an asynchronous copy.
+// to[block, t] = from[t] + t, and counts all threads: through shared memory across warps, within a warp, and by an
+// asynchronous copy.
 #include "sim/planted.h"
 
 #include "common/device.cuh"
@@ -47,6 +48,9 @@ GRADUS_KERNEL(128, planted_faults, PlantedParams) {
   const uint32_t place = fault == Fault::TwoBlocksOneWord ? t : blockIdx.x * p.threads + t;
   p.to[place] = value + static_cast<float>(t) + (numbers[t] - numbers[t]);
   if (fault == Fault::StorePastEnd && blockIdx.x == gridDim.x - 1 && t == p.threads - 1) p.to[place + 1] = 0.0f;
+  // Blocks meet only here, where order cannot matter.
+  atomicAdd(p.count, 1u);
+  if (fault == Fault::AtomicBesidePlain) p.to[place] = static_cast<float>(*p.count);
   if (fault == Fault::Misaligned) {
     const char* bytes = reinterpret_cast<const char*>(p.from);
     p.to[place] = *reinterpret_cast<const float*>(bytes + 2);

@@ -18,11 +18,13 @@ enum class Fault : uint32_t {
   TwoBlocksOneWord,
   Misaligned,
   CopyNeverWaited,
+  AtomicBesidePlain,
 };
 
 struct PlantedParams {
   const float* from;  // [threads]
   float* to;          // [blocks, threads]
+  uint32_t* count;    // of all threads
   uint32_t fault, threads;
 };
 

@@ -82,7 +82,9 @@ describe("the matmul with", () => {
   /** What one product gives with the sources of the broken tree. */
   async function probe(): Promise<string> {
     await buildSimulator(broken);
-    return Bun.spawnSync([kernelTestsPath(broken), "probe"]).stdout.toString().trim();
+    return Bun.spawnSync([kernelTestsPath(broken), "probe"])
+      .stdout.toString()
+      .trim();
   }
 
   test(

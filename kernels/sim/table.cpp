@@ -9,11 +9,11 @@ GRADUS_KERNELS(GRADUS_DECLARE)
 namespace sim {
 
 std::vector<Kernel>& kernels() {
-#define GRADUS_ROW(name, Params, threads_max, shared_bytes)                   \
-  Kernel {                                                                    \
-    { #name, sizeof(Params), threads_max, shared_bytes }                      \
-    , [](const void* params) { ::name(*static_cast<const Params*>(params)); } \
-  }                                                                           \
+#define GRADUS_ROW(name, Params, threads_max, shared_bytes)                     \
+  Kernel {                                                                      \
+    {#name, sizeof(Params), threads_max, shared_bytes},                         \
+        [](const void* params) { ::name(*static_cast<const Params*>(params)); } \
+  }                                                                             \
   ,
   static std::vector<Kernel> table{GRADUS_KERNELS(GRADUS_ROW)};
   return table;

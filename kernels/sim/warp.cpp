@@ -138,6 +138,7 @@ uint64_t shuffle(uint32_t mask, Shuffle how, uint64_t value, uint32_t operand) {
   if (meet(Meeting::Shuffle, &call, CALLER)) {
     for (uint32_t lane = 0; lane < kLanes32; ++lane) {
       ShuffleLane& of_lane = arguments_of<ShuffleLane>(lane);
+      if (of_lane.how != how) fail("lanes of a warp are in different shuffles", CALLER);
       of_lane.result = arguments_of<ShuffleLane>(source_lane(of_lane, lane)).value;
     }
     end_meeting();
