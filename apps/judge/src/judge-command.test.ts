@@ -1,5 +1,26 @@
 import { expect, test } from "bun:test";
+import type { Sandbox } from "@gradus/rewards";
 import { judgeCommand } from "./judge-command.ts";
+
+/** Every program prints its input, every function gives its first argument. */
+const echo: Sandbox = {
+  tier: "B",
+  workers: 2,
+  run: async (program) => ({
+    outcome: "exited",
+    exitCode: 0,
+    signal: null,
+    cpuMs: 1,
+    wallMs: 1,
+    memoryPeakMiB: 1,
+    stdout: new TextEncoder().encode(program.mode === "stdin" ? String(program.stdin) : ""),
+    stderr: "",
+    answers: program.mode === "calls" ? program.calls.map(([value = null]) => ({ value })) : [],
+    tier: "B",
+  }),
+  processId: () => undefined,
+  close: async () => {},
+};
 
 async function judge(rows: readonly (object | string)[], ...flags: readonly string[]) {
   const out: string[] = [];
@@ -10,6 +31,7 @@ async function judge(rows: readonly (object | string)[], ...flags: readonly stri
     writeOut: (piece) => void out.push(piece),
     writeError: (piece) => void errors.push(piece),
     now: () => 0,
+    startSandbox: async () => echo,
   });
   return { exitCode, out: out.join(""), errors: errors.join("") };
 }
@@ -44,12 +66,41 @@ test("one line a row, in order, whatever the row", async () => {
     [null, null, "fault"],
   ]);
   expect(Object.keys(lines[1])).toEqual(["id", "score", "kind", "method", "detail"]);
-  expect(lines[5].detail).toBe('unknown task "unheard-of"; there are math, equal');
+  expect(lines[5].detail).toBe('unknown task "unheard-of"; there are math, equal, code, evalplus');
   expect(lines[6].detail).toContain('"response"');
   expect(lines[7].detail).toContain("line 8");
   expect(errors).toBe(
     "8 rows in 0.0 s (mode strict): 4 fault, 2 correct, 1 no-answer, 1 wrong, 50.0% of the graded correct\n",
   );
+});
+
+test("programs are judged by their tests", async () => {
+  const tests = { inputs: ["1\n", "2\n"], outputs: ["1.0", "3"] };
+  const { out } = await judge([
+    { id: "stdin", task: "code", code: "…", tests: { inputs: ["1\n"], outputs: ["1.0"] } },
+    { id: "second", task: "code", response: "```python\n…\n```", tests },
+    { id: "called", task: "code", code: "…", tests: { inputs: ["[1, 2]"], outputs: ["[1, 2.0]"], fn_name: "f" } },
+    { id: "prose", task: "code", response: "no program", tests },
+    { id: "torn", task: "code", code: "…", tests: { inputs: ["1"], outputs: [] } },
+    { id: "bare", task: "code", tests },
+    { id: "plus", task: "evalplus", dataset: "mbpp", task_id: "Mbpp/2", code: "…" },
+  ]);
+  expect(out.split("\n").slice(0, 7)).toEqual([
+    "stdin  1  correct  stdin",
+    'second  0  wrong  stdin  test 2 of 2: line 1: "2", expected "3"',
+    "called  1  correct  functional",
+    "prose  0  no-answer    no fenced block with a program after the thought",
+    "torn  -  fault    inputs and outputs: 1 against 0; expected as many of both",
+    'bare  -  fault    no program; expected "response" or "code"',
+    "plus  -  fault    rows of evalplus need --data FOLDER with mbpp_plus in it",
+  ]);
+});
+
+test("an integer and a whole float of the tests' inputs stay apart", async () => {
+  const line =
+    '{"id": 1, "task": "code", "code": "…", "tests": {"inputs": [[2.0], [2]], "outputs": [2, 3], "fn_name": "f"}}';
+  expect((await judge([line])).out).toContain("test 2 of 2: 2, expected 3");
+  expect((await judge([line.replace("2, 3]", "3, 2]")])).out).toContain("test 1 of 2: 2.0, expected 3");
 });
 
 test("a mode and a case's options are taken", async () => {

@@ -1,5 +1,7 @@
 // `bun run judge FILE.jsonl`: one verdict a row, in the rows' order, and a summary; for people and, with --json, for programs.
-import { type MathMode, mapAtMost, mathGrader, mathModes, type Verdict } from "@gradus/rewards";
+import { type MathMode, mapAtMost, mathGrader, mathModes, type Sandbox, type Verdict } from "@gradus/rewards";
+import { evalPlusFolder } from "./evalplus-folder.ts";
+import { codeContext } from "./judge-code.ts";
 import { type JudgeRow, judgeRow, readRow } from "./judge-row.ts";
 
 export type JudgeEnvironment = {
@@ -8,19 +10,30 @@ export type JudgeEnvironment = {
   readonly writeError: (text: string) => void;
   /** Milliseconds of a clock that only counts. */
   readonly now: () => number;
+  /** Asked once, when the first program is there to be judged. */
+  readonly startSandbox: () => Promise<Sandbox>;
 };
 
-const usage = `usage: bun run judge FILE.jsonl [--mode ${mathModes.join("|")}] [--json]
+const usage = `usage: bun run judge FILE.jsonl [--mode ${mathModes.join("|")}] [--data FOLDER] [--json]
 
 Judges each row of the file and writes one line a row, in the same order, and a summary.
   {"id", "task": "math", "gold", "response"}        a response and its gold answer; "prompt" may hold the rendered prompt
   {"id", "task": "equal", "gold", "pred", "opts"?}  two bare answers; opts: match_types, precision, strict, allow_set_relation_comp
-"gold" may be a list, any of which counts.
+  {"id", "task": "code", "response" or "code", "tests", "mode"?}  a program; "tests": {"inputs","outputs","fn_name"?} or
+      as LiveCodeBench, APPS, TACO, code_contests and Codeforces write them; "mode": stdin or functional
+  {"id", "task": "evalplus", "dataset", "task_id", "response" or "code"}  "dataset": humaneval or mbpp; score 1: base and plus
+"gold" may be a list, any of which counts. Programs run in the sandbox; a response's program is its last fenced block.
 --mode  strict (default): the boxed answer after the thought, exact; mathverify: as Math-Verify 0.8; acereason: as the paper's toolkit
+--data  the folder with humaneval_plus/HumanEvalPlus*.jsonl[.gz] and mbpp_plus/MbppPlus*.jsonl[.gz]
 --json  lines {"id","score","kind","method","detail"} on standard output, the summary on standard error
 `;
 
-type Arguments = { readonly file: string; readonly mode: MathMode; readonly asJson: boolean };
+type Arguments = {
+  readonly file: string;
+  readonly mode: MathMode;
+  readonly data: string | undefined;
+  readonly asJson: boolean;
+};
 
 /** Rows that are judged at the same time; their lines wait for the rows before them. */
 const rowsAtOnce = 256;
@@ -51,6 +64,7 @@ function refuse(environment: JudgeEnvironment, message: string): number {
 function parseArguments(given: readonly string[]): Arguments | string {
   let file: string | undefined;
   let mode: MathMode = "strict";
+  let data: string | undefined;
   let asJson = false;
   for (let index = 0; index < given.length; index++) {
     const [name = "", joined] = (given[index] ?? "").split("=", 2);
@@ -60,14 +74,18 @@ function parseArguments(given: readonly string[]): Arguments | string {
       const known = mathModes.find((candidate) => candidate === value);
       if (known === undefined) return `--mode ${value}: expected one of ${mathModes.join(", ")}`;
       mode = known;
-    } else if (name.startsWith("-")) return `unknown argument ${name}; there are --mode, --json and --help`;
+    } else if (name === "--data") {
+      data = joined ?? given[++index];
+      if (!data) return "--data: expected a folder";
+    } else if (name.startsWith("-")) return `unknown argument ${name}; there are --mode, --data, --json and --help`;
     else if (file !== undefined) return `two files, ${file} and ${given[index]}; expected one`;
     else file = given[index];
   }
-  return file === undefined ? "no file; expected FILE.jsonl (see --help)" : { file, mode, asJson };
+  return file === undefined ? "no file; expected FILE.jsonl (see --help)" : { file, mode, data, asJson };
 }
 
-async function judgeText(text: string, { mode, asJson }: Arguments, environment: JudgeEnvironment): Promise<void> {
+async function judgeText(text: string, given: Arguments, environment: JudgeEnvironment): Promise<void> {
+  const { mode, data, asJson } = given;
   const began = environment.now();
   const rows = text
     .split("\n")
@@ -75,17 +93,19 @@ async function judgeText(text: string, { mode, asJson }: Arguments, environment:
     .filter(({ line }) => line.trim() !== "")
     .map(({ line, index }) => readRow(line, index + 1));
   const grader = mathGrader();
+  const code = codeContext(environment.startSandbox, evalPlusFolder(data));
   const counts = new Map<string, number>();
   const written = linesInOrder((line) => environment.writeOut(line));
   try {
     await mapAtMost(rowsAtOnce, [...rows.entries()], async ([index, row]) => {
-      const verdict = await judgeRow(row, { mode, grader });
+      const verdict = await judgeRow(row, { mode, grader, ...code.context });
       const kind = kindOf(verdict);
       counts.set(kind, (counts.get(kind) ?? 0) + 1);
       written(index, asJson ? jsonLine(row, verdict) : plainLine(row, verdict));
     });
   } finally {
     grader.close();
+    await code.close();
   }
   const summary = summaryOf(rows.length, counts, mode, environment.now() - began);
   if (asJson) environment.writeError(summary);

@@ -1,11 +1,25 @@
 // One row of `bun run judge`: what each task's row looks like, and who judges it. A new task is one entry in `judges`.
-import { fault, type MathGrader, type MathMode, type MathOptions, type Verdict } from "@gradus/rewards";
+import {
+  FormatError,
+  fault,
+  type MathGrader,
+  type MathMode,
+  type MathOptions,
+  SandboxError,
+  type Verdict,
+} from "@gradus/rewards";
 import { z } from "zod";
+import { type CodeContext, judgeCode, judgeEvalPlus } from "./judge-code.ts";
 
-/** A row that was read: its id, and either its task's content or what is wrong with it. */
-export type JudgeRow = { readonly id: string | number | null; readonly row: unknown; readonly wrong?: string };
+/** A row that was read: its id, and either its task's content, parsed and as it was written, or what is wrong with it. */
+export type JudgeRow = {
+  readonly id: string | number | null;
+  readonly row: unknown;
+  readonly line: string;
+  readonly wrong?: string;
+};
 
-export type JudgeContext = { readonly mode: MathMode; readonly grader: MathGrader };
+export type JudgeContext = CodeContext & { readonly mode: MathMode; readonly grader: MathGrader };
 
 const idSchema = z.looseObject({ id: z.union([z.string(), z.number()]), task: z.string() });
 const goldSchema = z.union([z.string(), z.array(z.string()), z.null()]).transform((gold) => [gold ?? ""].flat());
@@ -27,10 +41,10 @@ const mathSchema = z.looseObject({
 });
 const equalSchema = z.looseObject({ gold: goldSchema, pred: z.string().nullable(), opts: optionsSchema.optional() });
 
-/** Judges the rows of one task. Throws a ZodError for a row of another shape. */
-type Judge = (row: unknown, context: JudgeContext) => Promise<Verdict>;
+/** Judges the rows of one task. Throws a ZodError or a FormatError for a row of another shape. */
+type Judge = (row: unknown, context: JudgeContext, line: string) => Promise<Verdict>;
 
-/** Every task's judge. Judging of programs (tasks `code` and `evalplus`) goes here. */
+/** Every task's judge. */
 const judges: ReadonlyMap<string, Judge> = new Map<string, Judge>([
   [
     "math",
@@ -47,6 +61,8 @@ const judges: ReadonlyMap<string, Judge> = new Map<string, Judge>([
       return grader.grade({ answer: pred ?? "", golds: gold }, optionsOf(mode, opts));
     },
   ],
+  ["code", judgeCode],
+  ["evalplus", judgeEvalPlus],
 ]);
 
 function optionsOf(mode: MathMode, opts: z.infer<typeof optionsSchema> = {}): MathOptions {
@@ -69,24 +85,25 @@ export function readRow(line: string, lineNumber: number): JudgeRow {
   try {
     row = JSON.parse(line);
   } catch {
-    return { id: null, row: null, wrong: `line ${lineNumber} is not JSON; expected one object a line` };
+    return { id: null, row: null, line, wrong: `line ${lineNumber} is not JSON; expected one object a line` };
   }
   const parsed = idSchema.safeParse(row);
-  if (parsed.success) return { id: parsed.data.id, row };
+  if (parsed.success) return { id: parsed.data.id, row, line };
   const id = z.looseObject({ id: z.union([z.string(), z.number()]) }).safeParse(row);
-  return { id: id.success ? id.data.id : null, row, wrong: `line ${lineNumber}: ${describe(parsed.error)}` };
+  return { id: id.success ? id.data.id : null, row, line, wrong: `line ${lineNumber}: ${describe(parsed.error)}` };
 }
 
 /** The verdict on a row. A row that cannot be judged is a fault that says why. */
-export async function judgeRow({ row, wrong }: JudgeRow, context: JudgeContext): Promise<Verdict> {
+export async function judgeRow({ row, line, wrong }: JudgeRow, context: JudgeContext): Promise<Verdict> {
   if (wrong !== undefined) return fault(wrong);
   const { task } = idSchema.parse(row);
   const judge = judges.get(task);
   if (!judge) return fault(`unknown task "${task}"; there are ${[...judges.keys()].join(", ")}`);
   try {
-    return await judge(row, context);
+    return await judge(row, context, line);
   } catch (error) {
     if (error instanceof z.ZodError) return fault(describe(error));
+    if (error instanceof FormatError || error instanceof SandboxError) return fault(error.message);
     throw error;
   }
 }

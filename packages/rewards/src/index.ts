@@ -1,4 +1,12 @@
 // The public names of @gradus/rewards.
+export { type CodeRewardOptions, codeReward, noProgram } from "./code/code-reward.ts";
+export { type EvalPlusDataset, type EvalPlusTask, readEvalPlus } from "./code/evalplus-task.ts";
+export { extractProgram } from "./code/extract-program.ts";
+export { type EvalPlusGrader, type EvalPlusVerdict, evalPlusGrader } from "./code/grade-evalplus.ts";
+export { gradeProgram, type ProgramOptions } from "./code/grade-program.ts";
+export type { CallTest, Problem, StdinTest } from "./code/problem.ts";
+export { FormatError, type PythonJson, parsePythonJson } from "./code/python-json.ts";
+export { type ProblemOptions, problemOf, readProblem } from "./code/read-problem.ts";
 export { bySource, otherSources, type WeightedReward, weightedSum, withTimeLimit } from "./compose-rewards.ts";
 export {
   configuredReward,
@@ -31,4 +39,6 @@ export {
   type RewardRollout,
 } from "./reward.ts";
 export { RewardError } from "./reward-error.ts";
+export { defaultLimits, type Sandbox, type SandboxOptions, sharedSandbox, startSandbox } from "./sandbox/sandbox.ts";
+export { SandboxError } from "./sandbox/sandbox-error.ts";
 export { fault, type Verdict, type VerdictKind, verdictKinds } from "./verdict.ts";

@@ -1,0 +1,52 @@
+// Finds the program in a response: the first step of every verdict on code.
+import { gradedPart } from "../extract-answer.ts";
+
+/** Tags of a fence that mean Python. */
+const pythonTags = ["python", "python3", "py"];
+
+type Block = { readonly tag: string; readonly content: string };
+
+/**
+ * The last fenced block in Python (or in one of `languages`, compared without case) after the last `</think>`; where none
+ * has such a tag, the last block without a tag; else undefined. A block that is never closed is none.
+ */
+export function extractProgram(
+  text: string,
+  promptText = "",
+  languages: readonly string[] = pythonTags,
+): string | undefined {
+  const graded = gradedPart(text, promptText);
+  if (graded === undefined) return undefined;
+  const wanted = new Set(languages.map((language) => language.toLowerCase()));
+  const blocks = fencedBlocks(graded);
+  const block = blocks.findLast(({ tag }) => wanted.has(tag.toLowerCase())) ?? blocks.findLast(({ tag }) => tag === "");
+  return block?.content;
+}
+
+const fenceLine = /^( {0,3})(`{3,})[ \t]*([^\s`]*)[^`]*$/;
+
+/** The closed blocks between lines of three or more backticks, as Markdown has them. */
+function fencedBlocks(text: string): readonly Block[] {
+  const blocks: Block[] = [];
+  let open: { tag: string; fence: number; indent: number; lines: string[] } | undefined;
+  for (const given of text.split("\n")) {
+    const line = given.endsWith("\r") ? given.slice(0, -1) : given;
+    const [, indent = "", fence = "", tag = ""] = fenceLine.exec(line) ?? [];
+    if (open === undefined) {
+      if (fence !== "") open = { tag, fence: fence.length, indent: indent.length, lines: [] };
+    } else if (fence.length >= open.fence && tag === "") {
+      blocks.push({ tag: open.tag, content: open.lines.join("\n") });
+      open = undefined;
+    } else if (fence !== "" && tag !== "") {
+      // A model that begins a block anew without closing the first: the new one counts.
+      open = { tag, fence: fence.length, indent: indent.length, lines: [] };
+    } else open.lines.push(withoutIndent(line, open.indent));
+  }
+  return blocks;
+}
+
+// The fence's own indentation (a block within a list) is no part of its lines.
+function withoutIndent(line: string, indent: number): string {
+  const spaces = /^ */.exec(line)?.[0].length ?? 0;
+  return line.slice(Math.min(indent, spaces));
+}
