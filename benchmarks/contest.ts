@@ -20,7 +20,7 @@ export type RowPlan = {
 
 /**
  * `by-turns`: both processes live and repeat alternately. `apart`: where both would not fit into memory, each turn is a new
- * process with two repeats. `starting`: each repeat is a start, up to the moment when the first step begins.
+ * process with three repeats. `starting`: each repeat is a start, up to the moment when the first step begins.
  */
 export type Turns = "by-turns" | "apart" | "starting";
 
@@ -59,7 +59,7 @@ export type Setting = {
   readonly compareWarm: (ours: Answer, peer: Answer) => string;
 };
 
-const repeatsOfTurn = 2;
+const repeatsOfTurn = 3;
 /** Threads of OpenMP spin for some milliseconds after their work; the other side must not feel it. */
 const settleMilliseconds = 100;
 
