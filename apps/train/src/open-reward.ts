@@ -34,8 +34,8 @@ export async function openReward(run: ResolvedRun): Promise<Reward> {
     if (hashes?.[name] === hash) continue;
     throw new ConfigError(`reward: ${name} changed since the run began; restore the file, or start a new run`);
   }
-  const { mathMode, rewardLimitSeconds: limitSeconds } = run;
-  const reward = await configuredReward(run.reward, { mathMode, limitSeconds });
+  const { mathMode, codeScore, rewardLimitSeconds: limitSeconds } = run;
+  const reward = await configuredReward(run.reward, { mathMode, codeScore, limitSeconds });
   try {
     await reward.start?.();
   } catch (error) {

@@ -1,4 +1,5 @@
 // The reward that a config describes by names: `math`, `exact`, `code` or FILE#EXPORT, summed or chosen by source.
+import { codeReward } from "./code/code-reward.ts";
 import { bySource, weightedSum } from "./compose-rewards.ts";
 import { exactReward } from "./exact-reward.ts";
 import type { MathMode } from "./grade-math.ts";
@@ -18,12 +19,14 @@ export type RewardPlan =
 
 export type RewardSettings = {
   readonly mathMode: MathMode;
+  readonly codeScore: "all" | "fraction";
   /** For custom rewards. */
   readonly limitSeconds: number;
 };
 
 const builtIn: Readonly<Record<string, (settings: RewardSettings) => Reward>> = {
   math: ({ mathMode }) => mathReward({ mode: mathMode }),
+  code: ({ codeScore }) => codeReward({ score: codeScore }),
   exact: () => exactReward(),
 };
 

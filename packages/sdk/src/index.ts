@@ -3,6 +3,8 @@ export type { Frame } from "@gradus/data";
 export type { EvalResult } from "@gradus/evals";
 export {
   bySource,
+  type CodeRewardOptions,
+  codeReward,
   exactReward,
   type MathMode,
   mathReward,
