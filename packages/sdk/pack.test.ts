@@ -51,6 +51,21 @@ for (const runtime of [process.execPath, "node"]) {
   }, 60_000);
 }
 
+for (const runtime of [process.execPath, "node"]) {
+  test(`programs are judged in the sandbox that comes along, under ${runtime === "node" ? "Node" : "Bun"}`, async () => {
+    const source = `import { codeReward } from "gradus";
+const reward = codeReward({ limits: { cpuMs: 300, wallMs: 600 } });
+const prompt = { id: "add", tests: { inputs: ["2\\n", "5\\n"], outputs: ["3\\n", "6\\n"] } };
+for (const program of ["print(int(input()) + 1)", "print(3)", "while True: pass"]) {
+  const text = "\`\`\`python\\n" + program + "\\n\`\`\`";
+  console.log((await reward({ prompt, text, finishReason: "stop", length: 9 })).kind);
+}
+`;
+    writeFileSync(join(folder, "judge.mjs"), source);
+    expect((await run([runtime, "judge.mjs"], folder)).trim().split("\n")).toEqual(["correct", "wrong", "timeout"]);
+  }, 60_000);
+}
+
 test("the declarations are whole: a TypeScript user finds every type", async () => {
   const source = `import { type EvalResult, GradusError, grpo, Policy, type StepRecord } from "gradus";
 const policy: Policy = await Policy.load("x", { threads: 1 });
