@@ -52,8 +52,11 @@ def execute():
 
 
 def gain_rights():
-    os.setuid(0 if os.getuid() else 12345)
-    os.chroot("/")
+    held = (ctypes.c_uint32 * 6)()
+    call(SYS_CAPGET, (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0), held)
+    if any(held):
+        return f"capabilities {list(held)}"
+    os.setgroups([0])
 
 
 def inherit():
@@ -92,7 +95,8 @@ def fork_many():
     return "64 processes"
 
 
-CLONE_NEWUSER, SYS_UNSHARE, SYS_PTRACE, SYS_LANDLOCK_CREATE = 0x10000000, 272, 101, 444
+CLONE_NEWUSER, SYS_UNSHARE = 0x10000000, 272
+SYS_CAPGET, CAPABILITY_VERSION_3 = 125, 0x20080522
 attempt("mount-namespace", read_host_file)
 attempt("read-only-root", write_root)
 attempt("pid-namespace", see_others)

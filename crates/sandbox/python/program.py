@@ -79,6 +79,7 @@ def run_program(code):
     main.__builtins__ = builtins
     sys.modules["__main__"] = main
     sys.argv = [PROGRAM_NAME]
+    sys.orig_argv = [sys.executable, PROGRAM_NAME]
     remember_source(code)
     exit_code = 0
     try:
@@ -91,15 +92,15 @@ def run_program(code):
     for last in (stop_threads, run_exit_functions):
         try:
             last()
-        except base_exception as error:
-            exit_code = exit_code or 1
+        except base_exception:
+            pass
     flushed = flush()
     try:
         clear(main.__dict__)
         system.stdin, system.stdout, system.stderr = system.__stdin__, system.__stdout__, system.__stderr__
         collect()
     except base_exception:
-        exit_code = exit_code or 1
+        pass
     flushed = flush() and flushed
     # CPython ends with 120 when the standard streams could not be flushed.
     end(exit_code or (0 if flushed else 120))

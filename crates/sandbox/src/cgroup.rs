@@ -213,11 +213,17 @@ fn sweep(parent: &Path) {
     for entry in entries.flatten() {
         let name = entry.file_name();
         let Some(pid) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.parse::<u32>().ok()) else { continue };
-        let daemon = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        if daemon.trim_end() != DAEMON_NAME || pid == std::process::id() {
+        if pid == std::process::id() || !is_daemon(pid) {
             remove_tree(&entry.path());
         }
     }
+}
+
+/// True if `pid` is a daemon that lives; a zombie keeps its name and lives no more.
+fn is_daemon(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let name_and_state = stat.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')'));
+    name_and_state.is_some_and(|(name, state)| name == DAEMON_NAME && !state.trim_start().starts_with(['Z', 'X']))
 }
 
 /// Kills what is in a group and its children, then removes them.

@@ -140,6 +140,8 @@ impl Execution {
     /// Looks at what the test uses and stops it at a limit. False if the worker is broken.
     pub fn check(&mut self, now: Instant, group: Option<&Group>) -> bool {
         let limits = self.run.limits;
+        self.hear_gate();
+        let setup_us = self.setup_us().unwrap_or(0);
         if let Stage::Started { meter, next_sample, .. } = &mut self.stage
             && self.stopped.is_none()
         {
@@ -149,7 +151,7 @@ impl Execution {
             }
             let usage = meter.sample(now, group.map(Group::cpu_us));
             let cpu_limit = Duration::from_millis(limits.cpu_ms);
-            let cpu = Duration::from_micros(usage.cpu_us);
+            let cpu = Duration::from_micros(usage.cpu_us.saturating_sub(setup_us));
             let idle = meter.idle();
             // Each thread may have a core to itself, so the limit can be reached that much sooner.
             let soonest = cpu_limit.saturating_sub(cpu) / usage.n_threads.clamp(1, 64) as u32;
@@ -171,6 +173,18 @@ impl Execution {
             }
         }
         now < self.stuck_at
+    }
+
+    fn hear_gate(&mut self) {
+        let mut chunk = [0; 4096];
+        while let Ok(n_bytes @ 1..) = recv(self.gate.as_raw_fd(), &mut chunk, MsgFlags::MSG_DONTWAIT) {
+            self.gate_text.extend_from_slice(&chunk[..n_bytes]);
+        }
+    }
+
+    /// CPU time that the walls took, once they stand and the program's own code begins.
+    fn setup_us(&self) -> Option<u64> {
+        std::str::from_utf8(&self.gate_text).ok()?.strip_suffix('\n')?.strip_prefix("armed ")?.parse::<u64>().ok()
     }
 
     /// Ends the test for a reason of ours; the first reason counts.
@@ -198,16 +212,16 @@ impl Execution {
         rss_kib: u64,
         group: Option<&Group>,
     ) -> std::result::Result<(u64, Ending), (Box<Run>, String)> {
-        let mut chunk = [0; 4096];
-        while let Ok(n_bytes @ 1..) = recv(self.gate.as_raw_fd(), &mut chunk, MsgFlags::MSG_DONTWAIT) {
-            self.gate_text.extend_from_slice(&chunk[..n_bytes]);
-        }
+        self.hear_gate();
         self.stdout.finish();
         self.stderr.finish();
         self.answers.iter_mut().for_each(Capture::finish);
-        let said = String::from_utf8_lossy(&self.gate_text).into_owned();
-        let setup_us = said.trim().strip_prefix("armed ").and_then(|number| number.parse::<u64>().ok());
-        let Some(setup_us) = setup_us.or((self.stopped == Some(Outcome::Cancelled)).then_some(0)) else {
+        let setup_us = self.setup_us();
+        let is_out_of_memory = group.is_some_and(Group::ran_out_of_memory);
+        // Cancelled while the walls went up, or given less memory than the walls need: no fault either.
+        let is_caller_s_wish = self.stopped.is_some() || is_out_of_memory;
+        let Some(setup_us) = setup_us.or(is_caller_s_wish.then_some(0)) else {
+            let said = String::from_utf8_lossy(&self.gate_text);
             let reason = if said.is_empty() { format!("wait status {status}") } else { said.trim().to_owned() };
             return Err((self.run, format!("the test's process could not be set up: {reason}")));
         };
@@ -222,7 +236,7 @@ impl Execution {
         let exit_code = exit_code.then(|| libc::WEXITSTATUS(status));
         let signal = signal.then(|| libc::WTERMSIG(status));
         let outcome = self.stopped.unwrap_or_else(|| {
-            if group.is_some_and(Group::ran_out_of_memory) {
+            if is_out_of_memory {
                 Outcome::MemoryLimit
             } else if self.is_output_over() {
                 Outcome::OutputLimit

@@ -28,7 +28,9 @@ pub fn encode(mut header: Map<String, Value>, blobs: &[&[u8]]) -> Vec<u8> {
     bytes.extend_from_slice(&(header.len() as u32).to_le_bytes());
     bytes.extend_from_slice(&(body_bytes as u32).to_le_bytes());
     bytes.extend_from_slice(header.as_bytes());
-    blobs.iter().for_each(|blob| bytes.extend_from_slice(blob));
+    for blob in blobs {
+        bytes.extend_from_slice(blob);
+    }
     bytes
 }
 

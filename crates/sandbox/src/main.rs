@@ -74,19 +74,14 @@ fn run(command_line: &CommandLine) -> Result<ExitCode> {
             Err(_) => ExitCode::from(REFUSED),
         });
     }
-    match (interpreter, prepared) {
-        (Some(interpreter), Ok(ready)) => {
-            let mut outgoing = Outgoing::new(stdout)?;
-            outgoing.push(frame::encode(header, &[]));
-            let stdin = std::io::stdin();
-            Supervisor::new(interpreter, ready, outgoing).serve(stdin.as_fd(), &signals)?;
-            Ok(ExitCode::SUCCESS)
-        }
-        _ => {
-            std::fs::File::from(stdout).write_all(&frame::encode(header, &[])).step("write the refusal")?;
-            Ok(ExitCode::from(REFUSED))
-        }
-    }
+    let (Some(interpreter), Ok(ready)) = (interpreter, prepared) else {
+        std::fs::File::from(stdout).write_all(&frame::encode(header, &[])).step("write the refusal")?;
+        return Ok(ExitCode::from(REFUSED));
+    };
+    let mut outgoing = Outgoing::new(stdout)?;
+    outgoing.push(frame::encode(header, &[]));
+    Supervisor::new(interpreter, ready, outgoing).serve(std::io::stdin().as_fd(), &signals)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn end(ready: &mut Ready) {

@@ -8,9 +8,9 @@ use nix::unistd::{pipe2, read, write};
 use std::io::Write;
 use std::os::fd::OwnedFd;
 
-const CHUNK_BYTES: usize = 64 << 10;
+const CHUNK_BYTES: usize = 16 << 10;
 /// Chunks taken at one visit, so that one talkative test cannot keep the loop from the others.
-const CHUNKS_MAX: usize = 16;
+const CHUNKS_MAX: usize = 64;
 
 /// Two ends of a pipe: ours does not block, theirs does.
 fn pipe_ours_first(ours_reads: bool) -> Result<(OwnedFd, OwnedFd)> {

@@ -102,6 +102,81 @@ fn instruction_bytes((code, jt, jf, k): (u16, u8, u8, u32)) -> [u8; 8] {
     [c0, c1, jt, jf, k0, k1, k2, k3]
 }
 
-fn broken(error: seccompiler::BackendError) -> Error {
+fn broken(error: impl std::fmt::Display) -> Error {
     Error::Worker(format!("seccomp: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const X86_64: u32 = 0xC000_003E;
+    const I386: u32 = 0x4000_0003;
+
+    /// Runs a program as the kernel would on one call; knows the instructions that our programs use.
+    fn verdict(program: &[u8], architecture: u32, number: u32, argument: u64) -> u32 {
+        let word = |offset: u32| match offset {
+            0 => number,
+            4 => architecture,
+            16 => argument as u32,
+            20 => (argument >> 32) as u32,
+            other => panic!("read at {other}"),
+        };
+        let (mut at, mut accumulator) = (0, 0u32);
+        loop {
+            let instruction: [u8; 8] = program[at * 8..at * 8 + 8].try_into().unwrap();
+            let [c0, c1, jt, jf, k0, k1, k2, k3] = instruction;
+            let (code, k) = (u16::from_ne_bytes([c0, c1]), u32::from_ne_bytes([k0, k1, k2, k3]));
+            let jump = |holds: bool| usize::from(if holds { jt } else { jf });
+            at += 1;
+            match u32::from(code) {
+                0x20 => accumulator = word(k),
+                0x54 => accumulator &= k,
+                0x05 => at += k as usize,
+                0x15 => at += jump(accumulator == k),
+                0x25 => at += jump(accumulator > k),
+                0x35 => at += jump(accumulator >= k),
+                0x06 => return k,
+                other => panic!("instruction {other:#x}"),
+            }
+        }
+    }
+
+    /// The strictest verdict of all programs, as the kernel takes it.
+    fn strictest(architecture: u32, number: c_long, argument: u64) -> u32 {
+        let programs = programs().unwrap();
+        let verdicts = programs.iter().map(|program| verdict(program, architecture, number as u32, argument));
+        verdicts.min_by_key(|verdict| (*verdict & libc::SECCOMP_RET_ACTION_FULL) as i32).unwrap()
+    }
+
+    #[test]
+    fn refused_calls_fail_and_ordinary_ones_pass() {
+        for call in REFUSED {
+            assert_eq!(strictest(X86_64, *call, 0), libc::SECCOMP_RET_ERRNO | libc::EPERM as u32, "call {call}");
+        }
+        assert_eq!(strictest(X86_64, libc::SYS_clone3, 0), libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32);
+        for call in [libc::SYS_read, libc::SYS_write, libc::SYS_mmap, libc::SYS_socketpair, libc::SYS_exit_group] {
+            assert_eq!(strictest(X86_64, call, 0), libc::SECCOMP_RET_ALLOW, "call {call}");
+        }
+    }
+
+    #[test]
+    fn clone_makes_threads_and_processes_but_no_namespaces() {
+        let thread = libc::CLONE_VM | libc::CLONE_FS | libc::CLONE_FILES | libc::CLONE_SIGHAND | libc::CLONE_THREAD;
+        for flags in [thread, libc::SIGCHLD] {
+            assert_eq!(strictest(X86_64, libc::SYS_clone, flags as u64), libc::SECCOMP_RET_ALLOW);
+            for namespace in NAMESPACE_FLAGS {
+                let refused = strictest(X86_64, libc::SYS_clone, (flags | namespace) as u64);
+                assert_eq!(refused, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32, "flag {namespace:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn other_entries_into_the_kernel_are_death() {
+        for call in [libc::SYS_read, libc::SYS_unshare] {
+            assert_eq!(strictest(I386, call, 0), libc::SECCOMP_RET_KILL_PROCESS);
+            assert_eq!(strictest(X86_64, call | i64::from(X32_BIT), 0), libc::SECCOMP_RET_KILL_PROCESS);
+        }
+    }
 }

@@ -28,6 +28,7 @@ const FIRST_FREE_FD: u32 = 6;
 
 /// The main thread's stack may grow to this; the layout of memory is decided by it when Python is executed.
 const STACK_BYTES: u64 = 1 << 30;
+const OUT_OF_MEMORY_SCORE: &str = "500";
 
 const ZYGOTE: &str = concat!(
     include_str!("../python/confine.py"),
@@ -176,6 +177,8 @@ fn become_zygote(
         write_proc(host_proc, "self/gid_map", &format!("0 {gid} 1\n"))?;
         rootfs::enter(interpreter)?;
     }
+    // Where the machine itself runs out of memory, a test goes first. Raising one's own score needs no right.
+    let _ = write_proc(host_proc, "self/oom_score_adj", OUT_OF_MEMORY_SCORE);
     let root = nix::unistd::Gid::from_raw(0);
     setresgid(root, root, root).step("setresgid in the user namespace")?;
     let root = nix::unistd::Uid::from_raw(0);

@@ -128,3 +128,55 @@ pub fn hex(bytes: &[u8]) -> String {
         text
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
+    /// Reads each line as the arguments of a call, writes them back as an answer.
+    const ECHO: &str = "
+import os, sys
+ANSWERS = make_encoder(10000)
+decode = make_decoder()
+for line in sys.stdin:
+    arguments = decode(line.strip())
+    expected = eval(arguments[0])
+    same = type(expected) is type(arguments[1]) and repr(expected) == repr(arguments[1])
+    print(ANSWERS[0](arguments[1]), same)
+";
+
+    #[test]
+    fn tagged_values_go_in_and_out_unchanged() {
+        let values = [
+            (r#""None""#, "null"),
+            (r#""True""#, "true"),
+            (r#""-7""#, "-7"),
+            (r#""2**53-1""#, "9007199254740991"),
+            (r#""2**53""#, r#"{"i":"9007199254740992"}"#),
+            (r#""float('nan')""#, r#"{"f":"nan"}"#),
+            (r#""-0.0""#, r#"{"f":"-0.0"}"#),
+            (r#""1e22""#, r#"{"f":"1e+22"}"#),
+            (r#""'\\ud800'""#, r#""\ud800""#),
+            (r#""[1,[2,()]]""#, r#"[1,[2,{"t":[]}]]"#),
+            (r#""{1}""#, r#"{"s":[1]}"#),
+            (r#""frozenset([()])""#, r#"{"fs":[{"t":[]}]}"#),
+            (r#""{(1,):{}}""#, r#"{"d":[[{"t":[1]},{"d":[]}]]}"#),
+            (r#""complex(1.5,-0.0)""#, r#"{"c":["1.5","-0.0"]}"#),
+            (r#""b'\\0x'""#, r#"{"b":"0078"}"#),
+        ];
+        let lines: String = values.iter().map(|(text, tagged)| format!("[{text},{tagged}]\n")).collect();
+        let script = format!("import sys\n{}{ECHO}", include_str!("../python/tagged.py"));
+        let mut python = Command::new("python3")
+            .args(["-I", "-X", "utf8=1", "-c", &script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        python.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+        let output = python.wait_with_output().unwrap();
+        let answers = String::from_utf8(output.stdout).unwrap();
+        let expected: String = values.iter().map(|(_, tagged)| format!("{{\"value\":{tagged}}} True\n")).collect();
+        assert_eq!(answers, expected);
+    }
+}
