@@ -189,6 +189,12 @@ void test_gemm(uint64_t seed) {
     test_forward(shape, seed);
     test_backward_input(shape, seed);
   }
+  // More than eight tile rows: blocks take their places in two groups.
+  if (seed == 0) {
+    test_forward({1200, 300, 24}, seed);
+    test_backward_input({1200, 24, 300}, seed);
+    test_backward_weight({24, 1200, 300}, seed);
+  }
   // The sum runs over m here.
   constexpr Shape kWeightShapes[] = {{989, 99, 40}, {1, 7, 3}, {64, 130, 99}, {200, 1, 129}};
   for (const Shape shape : kWeightShapes) test_backward_weight(shape, seed);

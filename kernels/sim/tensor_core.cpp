@@ -3,6 +3,7 @@
 // One fused step: a chain of k16 steps gives other bits than k8 steps or fused multiply-adds would.
 #include <immintrin.h>
 
+#include <cfloat>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -31,6 +32,8 @@ int exponent_of(uint32_t bits) {
 float add_special(const uint16_t (&a)[16], const uint16_t (&b)[16][8], int n, float c) {
   double sum = c;
   for (int k = 0; k < 16; ++k) sum += double{float_of_bf16(a[k])} * double{float_of_bf16(b[k][n])};
+  // In the mode set here a conversion would stop at the largest number.
+  if (std::fabs(sum) > double{FLT_MAX}) return std::copysign(__builtin_huge_valf(), static_cast<float>(sum));
   return static_cast<float>(sum);
 }
 

@@ -3,6 +3,7 @@
 #include <cfloat>
 
 #include "common/elementary.cuh"
+#include "sim/machine.h"
 #include "sim/planted.h"
 #include "sim/table.h"
 #include "sim/testing.h"
@@ -100,6 +101,38 @@ void test_fragments() {
   report("planted: a swapped fragment index", swapped > 0.1, std::to_string(swapped));
 }
 
+/// The product of rows and columns that are all alike: 16 · a · b + c.
+float multiply_constant(float a, float b, float c) {
+  uint16_t left[16][16], right[16][8];
+  float product[16][8];
+  for (auto& row : left) std::fill(std::begin(row), std::end(row), float_to_bf16(a));
+  for (auto& row : right) std::fill(std::begin(row), std::end(row), float_to_bf16(b));
+  for (auto& row : product) std::fill(std::begin(row), std::end(row), c);
+  sim::multiply_tile(left, right, product);
+  return product[15][7];
+}
+
+void test_tensor_core() {
+  constexpr float kLargest = 1.9921875f;  // of the bf16 below 2
+  report("mma.sync adds its largest terms exactly",
+         multiply_constant(kLargest, kLargest, kLargest) == 16 * kLargest * kLargest + kLargest, "sum differs");
+  report("mma.sync cuts small terms off",
+         multiply_constant(1.0f, 0x1p-20f, 1e10f) == 1e10f && multiply_constant(1.0f, 0x1p-28f, 1.0f) == 1.0f &&
+             multiply_constant(1.0f, 0x1p-24f, 1.0f) == 1.0f + 0x1p-20f,
+         "sum differs");
+  report("mma.sync rounds towards zero",
+         multiply_constant(1.0f, -0x1p-28f, 1.0f) == 1.0f && multiply_constant(1.0f, -0x1p-27f, 2.0f) == 2.0f,
+         "sum differs");
+  report("mma.sync keeps accumulators that nothing is added to",
+         multiply_constant(0.0f, 1.0f, 1.2345678e-30f) == 1.2345678e-30f &&
+             multiply_constant(0.0f, 3.0f, -7e37f) == -7e37f,
+         "value differs");
+  report("mma.sync of infinities and NaN",
+         std::isinf(multiply_constant(1e30f, 1e30f, 0.0f)) && std::isnan(multiply_constant(kInfinity, 0.0f, 1.0f)) &&
+             std::isnan(multiply_constant(1.0f, 1.0f, std::nanf(""))),
+         "a number");
+}
+
 void test_freed_memory() {
   const Array<float> to(128);
   float* freed;
@@ -136,6 +169,7 @@ void test_planted_faults() {
     }
   }
   test_fragments();
+  test_tensor_core();
   test_freed_memory();
   test_refusals();
 }
