@@ -39,6 +39,6 @@ export {
   type RewardRollout,
 } from "./reward.ts";
 export { RewardError } from "./reward-error.ts";
-export { defaultLimits, type Sandbox, type SandboxOptions, sharedSandbox, startSandbox } from "./sandbox/sandbox.ts";
+export { defaultLimits, type Sandbox, type SandboxOptions, startSandbox } from "./sandbox/sandbox.ts";
 export { SandboxError } from "./sandbox/sandbox-error.ts";
 export { fault, type Verdict, type VerdictKind, verdictKinds } from "./verdict.ts";

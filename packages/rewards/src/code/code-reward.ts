@@ -1,16 +1,17 @@
 // The code reward: the program in a response against the prompt's tests.
 import type { Reward, RewardPrompt } from "../reward.ts";
-import { type Sandbox, sharedSandbox } from "../sandbox/sandbox.ts";
+import type { Sandbox } from "../sandbox/sandbox.ts";
 import { SandboxError } from "../sandbox/sandbox-error.ts";
 import { fault, type Verdict } from "../verdict.ts";
 import { extractProgram } from "./extract-program.ts";
 import { gradeProgram, type ProgramOptions } from "./grade-program.ts";
+import { ownSandbox } from "./own-sandbox.ts";
 import type { Problem } from "./problem.ts";
 import { FormatError } from "./python-json.ts";
 import { readProblem } from "./read-problem.ts";
 
 export type CodeRewardOptions = ProgramOptions & {
-  /** Where programs run; default the process's shared sandbox, started when it is first needed. */
+  /** Where programs run; default a sandbox of the reward's own, started when it is first needed and ended by `close`. */
   readonly sandbox?: () => Promise<Sandbox>;
   /** Tags of a fence that mean the program's language; default Python's. */
   readonly languages?: readonly string[];
@@ -22,7 +23,9 @@ export type CodeRewardOptions = ProgramOptions & {
  * sandbox that cannot be had, are faults.
  */
 export function codeReward(options: CodeRewardOptions = {}): Reward {
-  const { sandbox = sharedSandbox, languages, ...how } = options;
+  const { sandbox: given, languages, ...how } = options;
+  const own = ownSandbox();
+  const sandbox = given ?? own.open;
   const problems = problemReader();
   const grade: Reward = async ({ prompt, promptText, text }) => {
     const problem = problems(prompt);
@@ -44,6 +47,7 @@ export function codeReward(options: CodeRewardOptions = {}): Reward {
       const problem = problems(prompt);
       return typeof problem === "string" ? problem : undefined;
     },
+    ...(given === undefined && { close: own.close }),
     limitSeconds: Number.POSITIVE_INFINITY,
   });
 }

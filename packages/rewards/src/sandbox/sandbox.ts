@@ -68,17 +68,6 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbo
   };
 }
 
-let shared: Promise<Sandbox> | undefined;
-
-/** The process's one sandbox, started when it is first asked for. A start that failed is tried anew by the next call. */
-export function sharedSandbox(): Promise<Sandbox> {
-  shared ??= startSandbox().catch((error: unknown) => {
-    shared = undefined;
-    throw error;
-  });
-  return shared;
-}
-
 type Request = {
   readonly id: number;
   readonly program: Program;
