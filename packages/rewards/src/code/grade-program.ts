@@ -36,7 +36,7 @@ export async function gradeProgram(
   options: ProgramOptions = {},
 ): Promise<Verdict> {
   const { score = "all", stopAtFirstFailure = true, problemCpuMs = problemCpuMsDefault } = options;
-  const runOne = testRunner(problem, withImportBlock(code), sandbox, options);
+  const runOne = testRunner(problem, withImportBlock(code, entryOf(problem)), sandbox, options);
   const results = await runTests(problem.tests.length, runOne, {
     atOnce: sandbox.workers,
     stops: score === "all" && stopAtFirstFailure,
@@ -44,6 +44,8 @@ export async function gradeProgram(
   });
   return verdictOf(results, problem.tests.length, { method: problem.mode, tier: sandbox.tier, score });
 }
+
+const entryOf = (problem: Problem) => (problem.mode === "functional" ? problem.entry : undefined);
 
 type RunOne = (index: number, signal: AbortSignal) => Promise<TestResult>;
 

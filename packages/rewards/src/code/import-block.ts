@@ -15,8 +15,12 @@ const importBlock = [
 
 const futureLine = /^from __future__ import [^\n]*$/gm;
 
-/** The program behind the import block; `from __future__` must stay the first statement, so it goes before. */
-export function withImportBlock(code: string): string {
+/**
+ * The program behind the import block; `from __future__` must stay the first statement, so it goes before. A function that
+ * is asked for must be the program's own: `operator.add` and its like pass no test for a program that is empty.
+ */
+export function withImportBlock(code: string, entry?: string): string {
   const future = code.match(futureLine) ?? [];
-  return [...future, importBlock, code.replace(futureLine, "")].join("\n");
+  const forgotten = entry === undefined ? [] : [`globals().pop(${JSON.stringify(entry)}, None)`];
+  return [...future, importBlock, ...forgotten, code.replace(futureLine, "")].join("\n");
 }
