@@ -87,22 +87,21 @@ const char* name_of(Meeting meeting) {
 
 std::string describe_deadlock() {
   std::string text = "threads wait for others that never come:";
-  uint32_t lines = 0;
-  for (uint32_t w = 0; w < machine.launch.warps && lines < 4; ++w) {
-    uint32_t barrier = 0, meeting = 0, done = 0;
+  uint32_t described = 0;
+  for (uint32_t w = 0; w < machine.launch.warps && described < 4; ++w) {
+    uint32_t lanes[4] = {};
     for (uint32_t lane = 0; lane < kLanes32; ++lane) {
-      const Status status = machine.threads[w * kLanes32 + lane].status;
-      barrier += status == Status::AtBarrier;
-      meeting += status == Status::InMeeting;
-      done += status == Status::Done;
+      ++lanes[static_cast<uint32_t>(machine.threads[w * kLanes32 + lane].status)];
     }
+    const uint32_t barrier = lanes[static_cast<uint32_t>(Status::AtBarrier)];
+    const uint32_t meeting = lanes[static_cast<uint32_t>(Status::InMeeting)];
+    const uint32_t done = lanes[static_cast<uint32_t>(Status::Done)];
     if (barrier == kLanes32) continue;
-    ++lines;
-    text += " warp " + std::to_string(w) + " has " + std::to_string(barrier) + " lanes at __syncthreads, " +
-            std::to_string(meeting) + " in " + name_of(machine.warp[w].meeting) + ", " + std::to_string(done) +
-            " ended;";
+    text += (described++ == 0 ? " warp " : "; warp ") + std::to_string(w) + " has";
+    if (barrier > 0) text += " " + std::to_string(barrier) + " lanes at __syncthreads";
+    if (meeting > 0) text += " " + std::to_string(meeting) + " lanes in " + name_of(machine.warp[w].meeting);
+    if (done > 0) text += " " + std::to_string(done) + " lanes that ended";
   }
-  text += " every other warp is at __syncthreads";
   return text;
 }
 
@@ -191,25 +190,30 @@ void prepare_block(Index block) {
   }
 }
 
-/// Function and line of an address in the kernels' code, by addr2line where it is installed.
+/// File and line of an address in the kernels' code, by addr2line where it is installed. Of inlined functions it is the
+/// innermost that a kernel's author wrote.
 std::string source_of(const void* caller) {
   Dl_info info;
   if (caller == nullptr || dladdr(caller, &info) == 0 || info.dli_fname == nullptr) return "";
   const uint64_t offset = static_cast<const char*>(caller) - static_cast<const char*>(info.dli_fbase) - 1;
   char command[1024];
-  const int length = snprintf(command, sizeof command, "addr2line -e '%s' 0x%llx 2>/dev/null", info.dli_fname,
+  const int length = snprintf(command, sizeof command, "addr2line -i -e '%s' 0x%llx 2>/dev/null", info.dli_fname,
                               static_cast<unsigned long long>(offset));
   if (length < 0 || length >= static_cast<int>(sizeof command)) return "";
   FILE* pipe = popen(command, "r");
   if (pipe == nullptr) return "";
-  char line[1024] = "";
-  const bool found = fgets(line, sizeof line, pipe) != nullptr;
+  std::string place;
+  char line[1024];
+  while (fgets(line, sizeof line, pipe) != nullptr) {
+    std::string text = line;
+    text = text.substr(0, text.find_first_of(" \n"));
+    const size_t folder = text.rfind("kernels/");
+    if (folder == std::string::npos) continue;
+    place = text.substr(folder);
+    if (place.rfind("kernels/sim/device.h", 0) != 0 && place.rfind("kernels/common/", 0) != 0) break;
+  }
   pclose(pipe);
-  std::string text = found ? line : "";
-  text = text.substr(0, text.find_first_of(" \n"));
-  const size_t folder = text.rfind("/kernels/");
-  if (folder != std::string::npos) text = text.substr(folder + 1);
-  return text.empty() || text[0] == '?' ? "" : " (" + text + ")";
+  return place.empty() ? "" : " (" + place + ")";
 }
 
 }  // namespace
