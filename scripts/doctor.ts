@@ -2,6 +2,7 @@
 import { existsSync, readFileSync, statfsSync } from "node:fs";
 import { availableParallelism, cpus, totalmem } from "node:os";
 import { join } from "node:path";
+import { gpuStatus } from "../packages/native/index.js";
 import { probeSandbox } from "../packages/rewards/src/sandbox/probe.ts";
 import { SandboxError } from "../packages/rewards/src/sandbox/sandbox-error.ts";
 import { Policy } from "../packages/sdk/src/index.ts";
@@ -103,6 +104,14 @@ async function sandbox(): Promise<Finding> {
   }
 }
 
+/** The GPU and its driver, the kernels of this build, the simulator. A machine without a GPU is as well as one with it. */
+function gpu(): Finding {
+  const { gpu, unavailable, kernels, simulator } = gpuStatus();
+  const usable = unavailable === undefined ? 'device "cuda" can be had' : unavailable;
+  const found = `${gpu ?? "none"}; ${usable}; kernels: ${kernels}; simulator: ${simulator ?? "not built"}`;
+  return { name: "gpu", ok: true, found };
+}
+
 /** Room for checkpoints: the tiny recipe needs megabytes, a 0.5B policy 6 GB a checkpoint. */
 function disk(): Finding {
   const { bavail, bsize } = statfsSync(root);
@@ -123,7 +132,7 @@ const findings: Finding[] = [
   version("python3", "code rewards need it (Debian, Ubuntu: apt-get install python3)", false),
   await engine(),
   await sandbox(),
-  { name: "gpu", ok: true, found: "not used: this version computes on the CPU" },
+  gpu(),
 ];
 if (given.includes("--json")) console.log(JSON.stringify({ findings }));
 else {

@@ -150,7 +150,10 @@ async function link(path: string, flags: readonly string[], objects: readonly st
 
 /** Runs a compiler; gives what it printed, or throws it as one error that names the file. */
 async function compile(command: readonly string[], path: string): Promise<string> {
-  const missing = { exitCode: 1, output: `${command[0]} cannot be started; install g++ (Debian, Ubuntu: apt-get install g++)` };
+  const missing = {
+    exitCode: 1,
+    output: `${command[0]} cannot be started; install g++ (Debian, Ubuntu: apt-get install g++)`,
+  };
   const { exitCode, output } = await runCommand(command, { cwd: "/", show: false }).catch(() => missing);
   if (exitCode !== 0) throw new Error(`${path} did not compile:\n${output.trimEnd()}`);
   return output;

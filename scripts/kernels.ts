@@ -14,11 +14,17 @@ const budgetsPath = join(root, "kernels", "budgets.json");
  * Compiles the kernels for GPUs with an nvcc that is there, or, with `fetch`, with a fetched one. Gives what is wrong, nothing where all is
  * well, and undefined where there is no nvcc.
  */
-export async function compileForGpus({ fetch, record = false }: { fetch: boolean; record?: boolean }): Promise<
-  readonly string[] | undefined
-> {
+export async function compileForGpus({
+  fetch,
+  record = false,
+}: {
+  fetch: boolean;
+  record?: boolean;
+}): Promise<readonly string[] | undefined> {
   const nvcc =
-    (await installedNvcc(process.env)) ?? (await nvccAt(fetchedNvcc(root))) ?? (fetch ? await fetchNvcc(root) : undefined);
+    (await installedNvcc(process.env)) ??
+    (await nvccAt(fetchedNvcc(root))) ??
+    (fetch ? await fetchNvcc(root) : undefined);
   if (nvcc === undefined) return undefined;
   const reports = await buildPack(root, nvcc);
   if (record) writeFileSync(budgetsPath, budgetsText(reports));

@@ -5,6 +5,8 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { buildNative, buildSandbox, nativeLibraryPath, sandboxDaemonPath } from "../packages/native/build.ts";
+import { buildPack, isPackCurrent, packPath, removePack } from "./kernel-compile.ts";
+import { installedNvcc } from "./nvcc.ts";
 
 const root = join(import.meta.dir, "..");
 const stamps = join(root, "build", "setup");
@@ -116,13 +118,25 @@ async function buildProduct({ step, name, hint, inputs, path, build }: Product):
   markDone(step, inputs);
 }
 
+/** Compiles the kernels for GPUs where nvcc is installed. A pack of other sources is removed: nothing old is embedded. */
+async function compileKernels(): Promise<void> {
+  if (isPackCurrent(root)) return;
+  removePack(root);
+  const nvcc = await installedNvcc(process.env);
+  if (nvcc === undefined) return;
+  say(`compiling the kernels for GPUs with nvcc ${nvcc.version} (a minute the first time, seconds after a change)`);
+  await buildPack(root, nvcc).catch((error: unknown) => stop(error instanceof Error ? error.message : String(error)));
+}
+
 async function buildEngine(): Promise<void> {
+  const pack = existsSync(packPath(root)) ? [packPath(root)] : [];
+  const forGpus = pack.length > 0 ? "" : "; for the CPU alone, because nvcc of CUDA 13 is not on PATH or in CUDA_HOME";
   const files = sourcesBelow("crates").filter((file) => !file.startsWith(join(root, "crates", "sandbox")));
   await buildProduct({
     step: "native",
     name: "native engine",
-    hint: "about two minutes the first time, seconds after a change",
-    inputs: fingerprint([...files, ...workspaceFiles]),
+    hint: `about two minutes the first time, seconds after a change${forGpus}`,
+    inputs: fingerprint([...files, ...workspaceFiles, ...pack]),
     path: nativeLibraryPath,
     build: buildNative,
   });
@@ -142,5 +156,6 @@ async function buildDaemon(): Promise<void> {
 const pinned = /bun@(\S+?)"/.exec(readFileSync(join(root, "package.json"), "utf8"))?.[1];
 if (pinned !== Bun.version) say(`note: Bun ${Bun.version} runs this, tests were made with ${pinned}`);
 installPackages();
+await compileKernels();
 await buildEngine();
 await buildDaemon();

@@ -1,8 +1,10 @@
-// `bun run test`: checks, Rust tests, TypeScript tests. Everything runs even when something fails; the last line sums it up.
+// `bun run test`: checks, kernels, Rust tests, TypeScript tests. Everything runs even when something fails; the last line sums it up.
 // `--full` adds more seeds, ten kills and large shapes (tests read GRADUS_TEST_FULL).
 import { join } from "node:path";
 import { argumentsOf } from "./arguments.ts";
 import { runChecks } from "./check.ts";
+import { buildSimulator } from "./kernel-compile.ts";
+import { compileForGpus } from "./kernels.ts";
 import { runCommand } from "./run-command.ts";
 import { countBunTests, countCargoTests, type Tally } from "./tally.ts";
 
@@ -22,10 +24,36 @@ async function suite(title: string, command: readonly string[], count: (output: 
   return exitCode !== 0 && tally.failed === 0 ? { ...tally, failed: 1 } : tally;
 }
 
+/** One step of the kernels' build: what it finds wrong, nothing where all is well, undefined where it cannot be done here. */
+async function step(name: string, run: () => Promise<readonly string[] | undefined>): Promise<Tally> {
+  const began = performance.now();
+  const findings = await run().catch((error: unknown) => [error instanceof Error ? error.message : String(error)]);
+  const outcome = findings === undefined ? "none" : findings.length === 0 ? "ok  " : "FAIL";
+  console.log(`${outcome} ${name} (${((performance.now() - began) / 1000).toFixed(1)} s)`);
+  for (const finding of findings ?? []) console.log(finding.replace(/^/gm, "     "));
+  if (findings === undefined) return { passed: 0, failed: 0 };
+  return findings.length === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 };
+}
+
+/** The kernels for the simulator, which the tests below load, and for GPUs: CI fetches nvcc, elsewhere it may be missing. */
+async function kernels(): Promise<Tally[]> {
+  console.log("\n== kernels");
+  const simulator = async () => {
+    await buildSimulator(root);
+    return [];
+  };
+  const fetch = (process.env.CI ?? "") !== "";
+  return [
+    await step("kernels for the simulator", simulator),
+    await step("kernels for GPUs, within their budgets (none where nvcc is missing)", () => compileForGpus({ fetch })),
+  ];
+}
+
 const began = performance.now();
 console.log("== checks");
 const tallies = [
   await runChecks(),
+  ...(await kernels()),
   await suite("rust tests", ["cargo", "test", "--release", "--workspace", "--quiet"], countCargoTests),
   await suite("typescript tests", [process.execPath, "test", "--timeout", "600000"], countBunTests),
 ];

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { cpSync, mkdirSync, readdirSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { gpuStatus } from "@gradus/native";
 import {
   failure,
   removeTemporaryFolders,
@@ -48,6 +49,12 @@ test("options: unknown, mistyped, of the wrong kind, not in this version", async
   await refused(() => tinyPolicy({ device: "cuda-sim", dtype: "q8_0" }), "unsupported", '"q8_0"', bf16Alone);
   // @ts-expect-error no such dtype
   await refused(() => tinyPolicy({ dtype: "f16" }), "bad-option", "option dtype is f16", "bf16");
+});
+
+test("a GPU that this machine does not have, with what is missing", async () => {
+  const { unavailable } = gpuStatus();
+  if (unavailable === undefined) await (await tinyPolicy({ device: "cuda" })).close();
+  else await refused(() => tinyPolicy({ device: "cuda" }), "unsupported", unavailable, 'or take device "cpu"');
 });
 
 test("prompts and sequences", async () => {
