@@ -1,6 +1,6 @@
 // The recipe that mixes math and code, on the real engine, with the real graders and the sandbox.
 import { afterAll, expect, test } from "bun:test";
-import { rmSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { storedMetrics } from "./__fixtures__/scripted-run.ts";
@@ -11,9 +11,9 @@ const recipe = join(repository, "apps/train/recipes/mixed.jsonc");
 
 afterAll(removeTemporaryFolders);
 
-async function train(folder: string, ...flags: string[]) {
+async function train(folder: string, flags: readonly string[], env: Record<string, string | undefined> = process.env) {
   const command = [process.execPath, join(import.meta.dirname, "main.ts"), "--config", recipe, "--json", ...flags];
-  const child = Bun.spawn(command, { cwd: folder, stdout: "pipe", stderr: "pipe" });
+  const child = Bun.spawn(command, { cwd: folder, stdout: "pipe", stderr: "pipe", env });
   const [stdout, stderr] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);
   return { exitCode: await child.exited, stdout, stderr };
 }
@@ -24,7 +24,7 @@ const short = ["--sft.steps", "120", "--eval.problems", "8", ...size];
 
 test("both sources are judged, the run ends by itself and gives the same scores again", async () => {
   const folder = temporaryFolder();
-  const { exitCode, stdout, stderr } = await train(folder, ...short);
+  const { exitCode, stdout, stderr } = await train(folder, short);
   expect([exitCode, stderr.includes("error")]).toEqual([0, false]);
   const summary = z.looseObject({ type: z.literal("summary"), steps: z.literal(122) });
   summary.parse(JSON.parse(stdout.trimEnd().split("\n").at(-1) ?? ""));
@@ -39,6 +39,25 @@ test("both sources are judged, the run ends by itself and gives the same scores 
     expect(names.filter((name) => name.startsWith("reward/tier_"))).toHaveLength(1);
   }
   rmSync(join(folder, "runs"), { recursive: true });
-  expect((await train(folder, ...short)).exitCode).toBe(0);
+  expect((await train(folder, short)).exitCode).toBe(0);
   expect(storedMetrics(folder)).toEqual(first);
 }, 240_000);
+
+test("a run whose sandbox is refused ends before anything is trained or written; without code it needs none", async () => {
+  const folder = temporaryFolder();
+  // No Python is found there.
+  const nowhere = { ...process.env, PATH: "/nonexistent" };
+  const { exitCode, stdout, stderr } = await train(folder, short, nowhere);
+  expect([exitCode, stdout]).toEqual([2, ""]);
+  expect(stderr).toMatch(/^error: the sandbox refused: .*python3.*\n$/);
+  expect(readdirSync(folder)).toEqual([]);
+  const exact = ["--reward", "exact", "--data.rl", mathRows(folder), "--data.eval", mathRows(folder)];
+  expect((await train(folder, [...short, ...exact], nowhere)).exitCode).toBe(0);
+}, 120_000);
+
+/** A file of the recipe's rows that have an answer. */
+function mathRows(folder: string): string {
+  const rows = readFileSync(join(repository, "datasets/mixed/rows.jsonl"), "utf8").trimEnd().split("\n");
+  writeFileSync(join(folder, "math.jsonl"), rows.filter((row) => row.includes('"answer"')).join("\n"));
+  return join(folder, "math.jsonl");
+}
