@@ -39,7 +39,8 @@ struct AttentionDeltaParams {
 };
 static_assert(sizeof(AttentionDeltaParams) == 40, "mirrored in Rust");
 
-/// The gradient of keys and values (attention_backward_kv_*) or of queries (attention_backward_q_*), each its part of d_qkv.
+/// The gradient of keys and values (attention_backward_kv_*) or of queries (attention_backward_q_*), each its part of
+/// d_qkv.
 struct AttentionBackwardParams {
   const bf16* qkv;             // [tokens, heads + 2 · kv_heads, head_dim]
   const bf16* d_out;           // [tokens, heads, head_dim], rounded by cast_rows
@@ -53,15 +54,16 @@ struct AttentionBackwardParams {
 static_assert(sizeof(AttentionBackwardParams) == 72, "mirrored in Rust");
 
 // _64 takes heads of up to 64 elements, _128 those of up to 128.
-// attention_*, attention_backward_q_*: grid (ceil(tokens / 64) + sequences, heads); attention_backward_kv_*: the same, kv_heads.
-// paged_attention_*: grid (tokens, kv_heads, ceil(heads / kv_heads / 16)). attention_delta: grid (tokens, ceil(heads / 8)).
-#define GRADUS_ATTENTION_KERNELS(X)                                \
-  X(attention_64, AttentionParams, 128, 40960)                     \
-  X(attention_128, AttentionParams, 128, 81920)                    \
-  X(paged_attention_64, PagedAttentionParams, 128, 34816)          \
-  X(paged_attention_128, PagedAttentionParams, 128, 69632)         \
-  X(attention_delta, AttentionDeltaParams, 256, 0)                 \
-  X(attention_backward_kv_64, AttentionBackwardParams, 128, 33280) \
+// attention_*, attention_backward_q_*: grid (ceil(tokens / 64) + sequences, heads); attention_backward_kv_*: the same,
+// kv_heads. paged_attention_*: grid (tokens, kv_heads, ceil(heads / kv_heads / 16)). attention_delta: grid (tokens,
+// ceil(heads / 8)).
+#define GRADUS_ATTENTION_KERNELS(X)                                 \
+  X(attention_64, AttentionParams, 128, 40960)                      \
+  X(attention_128, AttentionParams, 128, 81920)                     \
+  X(paged_attention_64, PagedAttentionParams, 128, 34816)           \
+  X(paged_attention_128, PagedAttentionParams, 128, 69632)          \
+  X(attention_delta, AttentionDeltaParams, 256, 0)                  \
+  X(attention_backward_kv_64, AttentionBackwardParams, 128, 33280)  \
   X(attention_backward_kv_128, AttentionBackwardParams, 128, 66048) \
-  X(attention_backward_q_64, AttentionBackwardParams, 128, 32768)  \
+  X(attention_backward_q_64, AttentionBackwardParams, 128, 32768)   \
   X(attention_backward_q_128, AttentionBackwardParams, 128, 65536)

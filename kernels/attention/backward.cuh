@@ -23,15 +23,16 @@ struct BackwardPlace {
         d_out(p.d_out + static_cast<int64_t>(tile.start) * ld_out) {}
 
   template <int D>
-  __device__ __forceinline__ void copy(uint32_t to, const bf16* from, uint32_t ld_from, uint32_t first, uint32_t head_dim) const {
+  __device__ __forceinline__ void copy(uint32_t to, const bf16* from, uint32_t ld_from, uint32_t first,
+                                       uint32_t head_dim) const {
     TileLoader<kTile, D, kThreads>(from, ld_from, tile.length, head_dim, first, 0).copy(to);
   }
 };
 
 /// Writes 16 rows of f32 gradients, `first` being the sequence's row of this thread's row 0.
 template <int D>
-__device__ __forceinline__ void store_gradient(const float (&sums)[D / 8][4], float* matrix, uint32_t ld, uint32_t first,
-                                               uint32_t length, uint32_t head_dim) {
+__device__ __forceinline__ void store_gradient(const float (&sums)[D / 8][4], float* matrix, uint32_t ld,
+                                               uint32_t first, uint32_t length, uint32_t head_dim) {
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const uint32_t row = first + half * 8;

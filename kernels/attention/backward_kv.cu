@@ -1,6 +1,6 @@
-// The gradients of keys and values: a block takes 64 keys of one key head and goes over the query heads of that head and
-// their queries in order, so that each gradient is one chain. A warp has 16 keys as rows.
-// With Sᵀ = K·Qᵀ: dV = Pᵀ·dO and dK = dSᵀ·Q, dS = P · (dP − delta) · scale.
+// The gradients of keys and values: a block takes 64 keys of one key head and goes over the query heads of that head
+// and their queries in order, so that each gradient is one chain. A warp has 16 keys as rows. With Sᵀ = K·Qᵀ: dV =
+// Pᵀ·dO and dK = dSᵀ·Q, dS = P · (dP − delta) · scale.
 #include "attention/backward.cuh"
 
 template <int D>

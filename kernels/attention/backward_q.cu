@@ -1,5 +1,5 @@
-// The gradient of queries: a block takes 64 queries of one head and goes over their keys in order; a warp has 16 queries as rows.
-// dQ = dS·K with dS = P · (dP − delta) · scale.
+// The gradient of queries: a block takes 64 queries of one head and goes over their keys in order; a warp has 16
+// queries as rows. dQ = dS·K with dS = P · (dP − delta) · scale.
 #include "attention/backward.cuh"
 
 template <int D>

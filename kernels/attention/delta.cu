@@ -1,4 +1,5 @@
-// delta = Σ of d_out · out over a head: what the softmax's gradient subtracts from every dP of the row. A warp takes a head.
+// delta = Σ of d_out · out over a head: what the softmax's gradient subtracts from every dP of the row. A warp takes a
+// head.
 #include "attention/attention.h"
 #include "common/reduce.cuh"
 #include "common/types.cuh"

@@ -22,7 +22,8 @@ __device__ __forceinline__ void attention_tile(const AttentionParams& p) {
   const uint32_t keys_tile = queries_tile + QueryTile::kBytes;
   const uint32_t values_tile = keys_tile + KeyTile::kBytes;
 
-  TileLoader<kQueries, D, kThreads>(rows + head * p.head_dim, ld, place.length, p.head_dim, place.first, 0).copy(queries_tile);
+  TileLoader<kQueries, D, kThreads>(rows + head * p.head_dim, ld, place.length, p.head_dim, place.first, 0)
+      .copy(queries_tile);
   ptx::cp_async_commit();
   ptx::cp_async_wait_group<0>();
   __syncthreads();

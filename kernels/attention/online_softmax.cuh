@@ -1,8 +1,8 @@
-// What every forward kernel does with 16 queries and a block of 128 keys, one warp: packed training, prefill and paged decode
-// give equal bits because a row's chain of operations is written down only here.
+// What every forward kernel does with 16 queries and a block of 128 keys, one warp: packed training, prefill and paged
+// decode give equal bits because a row's chain of operations is written down only here.
 //
-// Key blocks are anchored at the sequence's position 0. Splits of 2,048 keys have their own maximum, sum and output and are merged in
-// order. Masked keys are −infinity; a block in which a row has no key changes nothing of the row.
+// Key blocks are anchored at the sequence's position 0. Splits of 2,048 keys have their own maximum, sum and output and
+// are merged in order. Masked keys are −infinity; a block in which a row has no key changes nothing of the row.
 #pragma once
 
 #include "common/elementary.cuh"
@@ -54,9 +54,11 @@ __device__ __forceinline__ float quad_max(float value) {
   return larger(__shfl_xor_sync(kFullMask, value, 1), value);
 }
 
-/// scores[j] = elements (row lane / 4 and + 8, keys j · 8 + lane % 4 · 2 and + 1) of left · rightᵀ over a head's D elements.
+/// scores[j] = elements (row lane / 4 and + 8, keys j · 8 + lane % 4 · 2 and + 1) of left · rightᵀ over a head's D
+/// elements.
 template <int D, int COLS, class Tile>
-__device__ __forceinline__ void multiply_heads(float (&scores)[COLS / 8][4], const uint32_t (&left)[D / 16][4], uint32_t tile) {
+__device__ __forceinline__ void multiply_heads(float (&scores)[COLS / 8][4], const uint32_t (&left)[D / 16][4],
+                                               uint32_t tile) {
 #pragma unroll
   for (int j = 0; j < COLS / 8; j += 2) {
 #pragma unroll
@@ -73,7 +75,8 @@ __device__ __forceinline__ void multiply_heads(float (&scores)[COLS / 8][4], con
 
 /// sums[16, D] += left[16, COLS] · right, left being accumulators rounded to bf16, right a shared tile [COLS, D].
 template <int D, int COLS, class Tile>
-__device__ __forceinline__ void multiply_rounded(float (&sums)[D / 8][4], const float (&left)[COLS / 8][4], uint32_t tile) {
+__device__ __forceinline__ void multiply_rounded(float (&sums)[D / 8][4], const float (&left)[COLS / 8][4],
+                                                 uint32_t tile) {
 #pragma unroll
   for (int k = 0; k < COLS / 16; ++k) {
     const float(&low)[4] = left[2 * k];
@@ -117,9 +120,10 @@ struct OnlineSoftmax {
     }
   }
 
-  /// Scores of the block that begins at key `first` become exp(z − m), keys after `position[row]` 0; sum and out are rescaled.
-  __device__ __forceinline__ void take_scores(float (&scores)[kKeyBlock / 8][4], uint32_t first, const uint32_t (&position)[2],
-                                              float scale) {
+  /// Scores of the block that begins at key `first` become exp(z − m), keys after `position[row]` 0; sum and out are
+  /// rescaled.
+  __device__ __forceinline__ void take_scores(float (&scores)[kKeyBlock / 8][4], uint32_t first,
+                                              const uint32_t (&position)[2], float scale) {
 #pragma unroll
     for (int row = 0; row < 2; ++row) {
       float highest = largest[row];
@@ -186,13 +190,14 @@ struct OnlineSoftmax {
   }
 };
 
-/// The blocks of keys of a tile of queries: copies of the next keys run beside the softmax, those of values beside the scores.
-/// `copy_keys(tile, first)` and `copy_values(tile, first)` start the copies of 128 rows from key `first` on. Warps that
-/// have no queries (`is_working` false) only copy. `last`: the highest position of the block's queries.
+/// The blocks of keys of a tile of queries: copies of the next keys run beside the softmax, those of values beside the
+/// scores. `copy_keys(tile, first)` and `copy_values(tile, first)` start the copies of 128 rows from key `first` on.
+/// Warps that have no queries (`is_working` false) only copy. `last`: the highest position of the block's queries.
 template <int D, class CopyKeys, class CopyValues>
-__device__ __forceinline__ void attend(OnlineSoftmax<D>& whole, const Queries<D>& queries, const uint32_t (&position)[2],
-                                       bool is_working, uint32_t last, float scale, uint32_t keys_tile, uint32_t values_tile,
-                                       CopyKeys copy_keys, CopyValues copy_values) {
+__device__ __forceinline__ void attend(OnlineSoftmax<D>& whole, const Queries<D>& queries,
+                                       const uint32_t (&position)[2], bool is_working, uint32_t last, float scale,
+                                       uint32_t keys_tile, uint32_t values_tile, CopyKeys copy_keys,
+                                       CopyValues copy_values) {
   using Tile = SharedTile<kKeyBlock, D>;
   OnlineSoftmax<D> split;
   whole.clear();

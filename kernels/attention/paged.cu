@@ -1,5 +1,6 @@
-// Attention of single tokens over their sequences' pages (decode, chunked prefill): a block takes one token and one key head; its
-// first warp has the query heads of that key head as rows. Reads every key and value once: limited by bandwidth.
+// Attention of single tokens over their sequences' pages (decode, chunked prefill): a block takes one token and one key
+// head; its first warp has the query heads of that key head as rows. Reads every key and value once: limited by
+// bandwidth.
 #include "attention/attention.h"
 #include "attention/online_softmax.cuh"
 
@@ -8,8 +9,8 @@ constexpr uint32_t kPageTokens = 16;
 
 /// Starts the copies of 128 rows of pages from key `first` on; rows after `last` become zero.
 template <int D>
-__device__ __forceinline__ void copy_pages(uint32_t tile, const bf16* pages, const uint32_t* page_table, uint32_t first, uint32_t last,
-                                           uint32_t kv_head, const PagedAttentionParams& p) {
+__device__ __forceinline__ void copy_pages(uint32_t tile, const bf16* pages, const uint32_t* page_table, uint32_t first,
+                                           uint32_t last, uint32_t kv_head, const PagedAttentionParams& p) {
   using Tile = SharedTile<kKeyBlock, D>;
   for (uint32_t i = threadIdx.x; i < kKeyBlock * Tile::kChunks; i += kThreads) {
     const uint32_t row = i / Tile::kChunks;
@@ -54,8 +55,12 @@ __device__ __forceinline__ void attend_token(const PagedAttentionParams& p) {
   Queries<D> queries;
   if (is_working) queries.template load<QueryTile>(queries_tile, 0);
   const uint32_t position[2] = {last, last};
-  const auto copy_keys = [&](uint32_t tile, uint32_t first) { copy_pages<D>(tile, p.k_pages, page_table, first, last, kv_head, p); };
-  const auto copy_values = [&](uint32_t tile, uint32_t first) { copy_pages<D>(tile, p.v_pages, page_table, first, last, kv_head, p); };
+  const auto copy_keys = [&](uint32_t tile, uint32_t first) {
+    copy_pages<D>(tile, p.k_pages, page_table, first, last, kv_head, p);
+  };
+  const auto copy_values = [&](uint32_t tile, uint32_t first) {
+    copy_pages<D>(tile, p.v_pages, page_table, first, last, kv_head, p);
+  };
   OnlineSoftmax<D> result;
   attend(result, queries, position, is_working, last, p.scale, keys_tile, values_tile, copy_keys, copy_values);
   if (!is_working) return;

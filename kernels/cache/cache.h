@@ -1,4 +1,5 @@
-// Parameters and table of the KV cache. A page holds 16 tokens of one layer: [pages, kv_heads, 16, head_dim], keys and values alike.
+// Parameters and table of the KV cache. A page holds 16 tokens of one layer: [pages, kv_heads, 16, head_dim], keys and
+// values alike.
 #pragma once
 
 #include <cstdint>
@@ -24,6 +25,6 @@ struct KvCopyPageParams {
 static_assert(sizeof(KvCopyPageParams) == 32, "mirrored in Rust");
 
 // kv_append: grid tokens. kv_copy_page: grid ceil(page_elements / 2048). head_dim is a multiple of 8.
-#define GRADUS_CACHE_KERNELS(X)             \
-  X(kv_append, KvAppendParams, 256, 0)      \
+#define GRADUS_CACHE_KERNELS(X)        \
+  X(kv_append, KvAppendParams, 256, 0) \
   X(kv_copy_page, KvCopyPageParams, 256, 0)

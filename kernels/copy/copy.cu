@@ -1,6 +1,6 @@
 // What moves values between buffers. Each reads and writes every value once.
-#include "copy/copy.h"
 #include "common/types.cuh"
+#include "copy/copy.h"
 
 GRADUS_KERNEL(256, add_f32, AddParams) {
   const uint64_t i = uint64_t{blockIdx.x} * 256 + threadIdx.x;

@@ -20,7 +20,8 @@ GRADUS_KERNEL(kThreads, embedding_bf16, EmbeddingParams) { embed_columns<bf16>(p
 GRADUS_KERNEL(kThreads, embedding_f32, EmbeddingParams) { embed_columns<float>(p); }
 
 /// The bits of the 256 tokens from `first` on whose id is `id`, in shared memory; all threads of the block call it.
-__device__ __forceinline__ void find_tokens(uint32_t* found, const uint32_t* ids, uint32_t first, uint32_t end, uint32_t id) {
+__device__ __forceinline__ void find_tokens(uint32_t* found, const uint32_t* ids, uint32_t first, uint32_t end,
+                                            uint32_t id) {
   const uint32_t token = first + threadIdx.x;
   const uint32_t bits = __ballot_sync(kFullMask, token < end && ids[token] == id);
   __syncthreads();

@@ -23,8 +23,8 @@ struct EmbeddingBackwardParams {
 };
 static_assert(sizeof(EmbeddingBackwardParams) == 40, "mirrored in Rust");
 
-/// gather: out[row, :] = x[indices[row], :] of `words` 16-bit or 32-bit elements; scatter: out[indices[row], :] += x[row, :],
-/// f32, indices distinct.
+/// gather: out[row, :] = x[indices[row], :] of `words` 16-bit or 32-bit elements; scatter: out[indices[row], :] +=
+/// x[row, :], f32, indices distinct.
 struct RowsParams {
   const void* x;
   const uint32_t* indices;  // [rows]
@@ -34,10 +34,10 @@ struct RowsParams {
 static_assert(sizeof(RowsParams) == 32, "mirrored in Rust");
 
 // embedding_*, gather_*, scatter_add: grid (rows, ceil(columns / 1024)). embedding_backward: grid tokens.
-#define GRADUS_EMBEDDING_KERNELS(X)                           \
-  X(embedding_bf16, EmbeddingParams, 256, 0)                  \
-  X(embedding_f32, EmbeddingParams, 256, 0)                   \
-  X(embedding_backward, EmbeddingBackwardParams, 256, 32)     \
-  X(gather_rows_16, RowsParams, 256, 0)                       \
-  X(gather_rows_32, RowsParams, 256, 0)                       \
+#define GRADUS_EMBEDDING_KERNELS(X)                       \
+  X(embedding_bf16, EmbeddingParams, 256, 0)              \
+  X(embedding_f32, EmbeddingParams, 256, 0)               \
+  X(embedding_backward, EmbeddingBackwardParams, 256, 32) \
+  X(gather_rows_16, RowsParams, 256, 0)                   \
+  X(gather_rows_32, RowsParams, 256, 0)                   \
   X(scatter_add_rows, RowsParams, 256, 0)

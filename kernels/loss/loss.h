@@ -27,6 +27,6 @@ struct SoftmaxBackwardParams {
 static_assert(sizeof(SoftmaxBackwardParams) == 48, "mirrored in Rust");
 
 // softmax_statistics: grid rows. softmax_backward: grid (rows, ceil(vocab / 4096)).
-#define GRADUS_LOSS_KERNELS(X)                               \
-  X(softmax_statistics, SoftmaxStatisticsParams, 1024, 512)  \
+#define GRADUS_LOSS_KERNELS(X)                              \
+  X(softmax_statistics, SoftmaxStatisticsParams, 1024, 512) \
   X(softmax_backward, SoftmaxBackwardParams, 256, 0)

@@ -1,4 +1,5 @@
-// The one pass over a row of logits: sampler, score and trainer take lse, logprob and entropy from here, so they are the same bits.
+// The one pass over a row of logits: sampler, score and trainer take lse, logprob and entropy from here, so they are
+// the same bits.
 #pragma once
 
 #include "common/reduce.cuh"
@@ -33,7 +34,8 @@ struct RowStatistics {
 };
 
 /// The lane's ids of a tile; −infinity beyond the vocabulary.
-__device__ __forceinline__ void load_lane(float (&logit)[kIdsOfLane], const float* logits, uint32_t vocab, uint32_t tile) {
+__device__ __forceinline__ void load_lane(float (&logit)[kIdsOfLane], const float* logits, uint32_t vocab,
+                                          uint32_t tile) {
   const uint32_t first = tile * kTile + lane_index() * kIdsOfLane;
   if (vocab % 4 == 0 && first + kIdsOfLane <= vocab) {
     const Vector<float, 4> low = load_vector<4>(logits + first);
@@ -52,10 +54,10 @@ __device__ __forceinline__ float shifted_logit(float logit, float inv_t, float l
   return larger(kLowest, logit * inv_t - largest);
 }
 
-/// Every thread of the block calls it and gets the statistics. Where `tile_sums` is not null it gets Σ exp(z − m) of each tile, which other
-/// threads see after a barrier. `scratch`: kRowScratchBytes.
-__device__ __forceinline__ RowStatistics row_statistics(const float* logits, uint32_t vocab, float inv_t, float* scratch,
-                                                        float* tile_sums) {
+/// Every thread of the block calls it and gets the statistics. Where `tile_sums` is not null it gets Σ exp(z − m) of
+/// each tile, which other threads see after a barrier. `scratch`: kRowScratchBytes.
+__device__ __forceinline__ RowStatistics row_statistics(const float* logits, uint32_t vocab, float inv_t,
+                                                        float* scratch, float* tile_sums) {
   float highest = -kInfinity;
   for (uint32_t id = threadIdx.x; id < vocab; id += kRowThreads) highest = larger(logits[id], highest);
   highest = block_max<kRowWarps>(highest, scratch);

@@ -23,6 +23,6 @@ struct SwigluBackwardParams {
 static_assert(sizeof(SwigluBackwardParams) == 32, "mirrored in Rust");
 
 // grid (tokens, ceil(ffn / 2048)).
-#define GRADUS_MLP_KERNELS(X)                      \
-  X(swiglu, SwigluParams, 256, 0)                  \
+#define GRADUS_MLP_KERNELS(X)     \
+  X(swiglu, SwigluParams, 256, 0) \
   X(swiglu_backward, SwigluBackwardParams, 256, 0)

@@ -65,7 +65,8 @@ struct QkNormBackwardParams {
 static_assert(sizeof(QkNormBackwardParams) == 56, "mirrored in Rust");
 
 /// partials[ceil(tokens / 64), head_dim]: Σ of d_qkv_out · qkv · rstd over the tokens of a block and `heads` heads from
-/// `first_head` on, token by token; column_sum adds them to the weight's gradient. Runs before the gradient is overwritten.
+/// `first_head` on, token by token; column_sum adds them to the weight's gradient. Runs before the gradient is
+/// overwritten.
 struct QkNormWeightParams {
   const bf16* qkv;     // [tokens, heads_all, head_dim]
   const float* rstd;   // [tokens, heads_normed]
@@ -76,13 +77,13 @@ struct QkNormWeightParams {
 static_assert(sizeof(QkNormWeightParams) == 56, "mirrored in Rust");
 
 // rms_norm_*, rms_norm_backward: grid rows. rms_norm_weight: grid ceil(dim / 32).
-// qk_norm, qk_norm_backward: grid (tokens, ceil(heads / 8)), heads all of them, values included (backward: without the values).
-// qk_norm_weight: grid ceil(tokens / 64).
-#define GRADUS_NORM_KERNELS(X)                             \
-  X(rms_norm_bf16, RmsNormParams, 256, 32)                 \
-  X(rms_norm_f32, RmsNormParams, 256, 32)                  \
-  X(rms_norm_backward, RmsNormBackwardParams, 256, 32)     \
-  X(rms_norm_weight, RmsNormWeightParams, 1024, 4224)      \
-  X(qk_norm, QkNormParams, 256, 0)                         \
-  X(qk_norm_backward, QkNormBackwardParams, 256, 0)        \
+// qk_norm, qk_norm_backward: grid (tokens, ceil(heads / 8)), heads all of them, values included (backward: without the
+// values). qk_norm_weight: grid ceil(tokens / 64).
+#define GRADUS_NORM_KERNELS(X)                         \
+  X(rms_norm_bf16, RmsNormParams, 256, 32)             \
+  X(rms_norm_f32, RmsNormParams, 256, 32)              \
+  X(rms_norm_backward, RmsNormBackwardParams, 256, 32) \
+  X(rms_norm_weight, RmsNormWeightParams, 1024, 4224)  \
+  X(qk_norm, QkNormParams, 256, 0)                     \
+  X(qk_norm_backward, QkNormBackwardParams, 256, 0)    \
   X(qk_norm_weight, QkNormWeightParams, 256, 0)

@@ -1,4 +1,5 @@
-// Qwen3's norm of each query and key head, and its backward. A warp takes one head of one token; lanes take every 32nd element.
+// Qwen3's norm of each query and key head, and its backward. A warp takes one head of one token; lanes take every 32nd
+// element.
 #include "common/reduce.cuh"
 #include "common/types.cuh"
 #include "norm/norm.h"

@@ -26,7 +26,8 @@ __device__ __forceinline__ float store_sums(const R* residual, const float* delt
 }
 
 template <int N>
-__device__ __forceinline__ void store_outputs(const bf16* sum, const bf16* weight, bf16* out, uint32_t dim, float rstd) {
+__device__ __forceinline__ void store_outputs(const bf16* sum, const bf16* weight, bf16* out, uint32_t dim,
+                                              float rstd) {
   for (uint32_t col = threadIdx.x * N; col < dim; col += kThreads * N) {
     // The thread's own stores: no barrier is needed.
     const Vector<bf16, N> value = load_vector<N>(sum + col);

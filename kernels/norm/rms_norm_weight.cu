@@ -8,7 +8,7 @@ constexpr uint32_t kRowsPerSum = 64;
 constexpr uint32_t kWarps = 32;
 constexpr uint32_t kSumsStride = 33;  // one more than the lanes: a column of sums lies in different banks
 
-GRADUS_KERNEL(kWarps * kWarpSize, rms_norm_weight, RmsNormWeightParams) {
+GRADUS_KERNEL(kWarps* kWarpSize, rms_norm_weight, RmsNormWeightParams) {
   float* partial = smem<float>();  // [kWarps][kSumsStride]
   const uint32_t col = blockIdx.x * kWarpSize + lane_index();
   const bool inside = col < p.dim;

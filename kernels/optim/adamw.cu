@@ -44,10 +44,13 @@ GRADUS_KERNEL(kThreads, adamw_compact, AdamWCompactParams) {
   for (uint32_t i = 0; i < kElements; ++i) {
     const uint64_t at = first + i * kThreads + threadIdx.x;
     if (at >= p.len) return;
-    const float master = float_of((uint32_t{p.weight[at].bits} << 16) + static_cast<uint32_t>(int32_t{p.remainder[at]}));
-    const AdamWState next = updated(AdamWState{master, to_float(p.m[at]), to_float(p.v[at])}, p.gradient[at], p.factors);
-    const PhiloxWords random = philox4x32(
-        PhiloxWords{{static_cast<uint32_t>(at), static_cast<uint32_t>(at >> 32), p.step, p.parameter}}, p.seed_low, p.seed_high);
+    const float master =
+        float_of((uint32_t{p.weight[at].bits} << 16) + static_cast<uint32_t>(int32_t{p.remainder[at]}));
+    const AdamWState next =
+        updated(AdamWState{master, to_float(p.m[at]), to_float(p.v[at])}, p.gradient[at], p.factors);
+    const PhiloxWords random =
+        philox4x32(PhiloxWords{{static_cast<uint32_t>(at), static_cast<uint32_t>(at >> 32), p.step, p.parameter}},
+                   p.seed_low, p.seed_high);
     const uint32_t bits = bits_of(next.parameter);
     const uint32_t upper = (bits + 0x8000u) >> 16;
     p.weight[at] = bf16{static_cast<uint16_t>(upper)};

@@ -1,5 +1,5 @@
-// Parameters and table of the optimizer. Weights, gradients and moments of a parameter are `len` elements in the same order, row
-// padding included: it is zero and stays zero.
+// Parameters and table of the optimizer. Weights, gradients and moments of a parameter are `len` elements in the same
+// order, row padding included: it is zero and stays zero.
 #pragma once
 
 #include <cstdint>
@@ -9,13 +9,13 @@ struct bf16;
 /// The factors of one update, computed in f64 on the host and rounded once.
 struct AdamWFactors {
   float gradient_scale;
-  float decay;             // 1 − learning rate · weight decay
-  float rate1;             // 1 − β₁
+  float decay;  // 1 − learning rate · weight decay
+  float rate1;  // 1 − β₁
   float beta2;
   float rate2;             // 1 − β₂
   float correction2_root;  // √(1 − β₂ᵗ)
   float eps;
-  float negative_step;     // −learning rate / (1 − β₁ᵗ)
+  float negative_step;  // −learning rate / (1 − β₁ᵗ)
 };
 
 /// An f32 master; the weight is it, rounded.
@@ -30,8 +30,9 @@ struct AdamWParams {
 };
 static_assert(sizeof(AdamWParams) == 80, "mirrored in Rust");
 
-/// The master is weight and remainder together: its bits are weight · 2¹⁶ + remainder, the weight rounded half away from zero.
-/// The moments are bf16, rounded up or down at random (Philox of the seed, the update and the element) with the mean of the f32 value.
+/// The master is weight and remainder together: its bits are weight · 2¹⁶ + remainder, the weight rounded half away
+/// from zero. The moments are bf16, rounded up or down at random (Philox of the seed, the update and the element) with
+/// the mean of the f32 value.
 struct AdamWCompactParams {
   const float* gradient;
   bf16* weight;
@@ -41,7 +42,7 @@ struct AdamWCompactParams {
   uint64_t len;
   AdamWFactors factors;
   uint32_t seed_low, seed_high;
-  uint32_t step;  // number of the update
+  uint32_t step;       // number of the update
   uint32_t parameter;  // number of the parameter: no two share random numbers
 };
 static_assert(sizeof(AdamWCompactParams) == 96, "mirrored in Rust");
@@ -55,7 +56,7 @@ struct SumOfSquaresParams {
 static_assert(sizeof(SumOfSquaresParams) == 24, "mirrored in Rust");
 
 // adamw, adamw_compact: grid ceil(len / 1024). sum_of_squares: grid ceil(len / 65536).
-#define GRADUS_OPTIM_KERNELS(X)                         \
-  X(adamw, AdamWParams, 256, 0)                         \
-  X(adamw_compact, AdamWCompactParams, 256, 0)          \
+#define GRADUS_OPTIM_KERNELS(X)                \
+  X(adamw, AdamWParams, 256, 0)                \
+  X(adamw_compact, AdamWCompactParams, 256, 0) \
   X(sum_of_squares, SumOfSquaresParams, 256, 64)

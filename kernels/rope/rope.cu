@@ -1,4 +1,5 @@
-// Rotary positions, in place, and the inverse rotation of gradients. A block takes one row, a thread one pair at a time.
+// Rotary positions, in place, and the inverse rotation of gradients. A block takes one row, a thread one pair at a
+// time.
 #include "common/elementary.cuh"
 #include "common/types.cuh"
 #include "rope/rope.h"

@@ -15,6 +15,6 @@ struct RopeParams {
 static_assert(sizeof(RopeParams) == 40, "mirrored in Rust");
 
 // grid rows; heads: those of queries and keys together.
-#define GRADUS_ROPE_KERNELS(X)        \
-  X(rope, RopeParams, 256, 0)         \
+#define GRADUS_ROPE_KERNELS(X) \
+  X(rope, RopeParams, 256, 0)  \
   X(rope_backward, RopeParams, 256, 0)

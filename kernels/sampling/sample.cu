@@ -18,7 +18,8 @@ constexpr uint32_t kSharedBytes = kSharedAt + 4 * sizeof(uint64_t);
 static_assert(kSharedBytes == 21024, "the table says so");
 
 /// The lowest id with the highest logit, in every thread.
-__device__ __forceinline__ uint32_t first_highest(const float* logits, uint32_t vocab, float highest, uint32_t* shared) {
+__device__ __forceinline__ uint32_t first_highest(const float* logits, uint32_t vocab, float highest,
+                                                  uint32_t* shared) {
   if (threadIdx.x == 0) *shared = kNone;
   __syncthreads();
   for (uint32_t id = threadIdx.x; id < vocab; id += kRowThreads) {
@@ -72,7 +73,8 @@ GRADUS_KERNEL(kRowThreads, sample, SampleParams) {
   unsigned long long* shared = smem<unsigned long long>(kSharedAt);
   const RowStatistics statistics = row_statistics(logits, p.vocab, inv_t, smem<float>(), tile_sums);
   const uint32_t* stream = p.streams + 4 * static_cast<int64_t>(row);
-  const uint32_t word = philox4x32(PhiloxWords{{p.positions[row], 0, stream[2], stream[3]}}, stream[0], stream[1]).at[0] >> 8;
+  const uint32_t word =
+      philox4x32(PhiloxWords{{p.positions[row], 0, stream[2], stream[3]}}, stream[0], stream[1]).at[0] >> 8;
   const uint32_t top_k = p.top_k[row];
   const bool is_limited = (top_k != 0 && top_k < p.vocab) || p.top_p[row] < 1.0f || p.min_p[row] > 0.0f;
   uint32_t id = kNone;

@@ -3,7 +3,8 @@
 
 #include <cstdint>
 
-/// One id a row of logits: drawn within the row's limits, or the highest where greedy. What the arrays mean stands in crates/ops.
+/// One id a row of logits: drawn within the row's limits, or the highest where greedy. What the arrays mean stands in
+/// crates/ops.
 struct SampleParams {
   const float* logits;        // [rows, vocab]
   const float* inv_t;         // [rows]
@@ -38,7 +39,7 @@ static_assert(sizeof(AdjustLogitsParams) == 64, "mirrored in Rust");
 constexpr uint32_t kSampleTilesMax = 1024;
 
 // Grid: rows. The vocabulary has at most 256 · kSampleTilesMax ids.
-#define GRADUS_SAMPLING_KERNELS(X)               \
-  X(sample, SampleParams, 1024, 21024)           \
-  X(adjust_logits, AdjustLogitsParams, 128, 0)   \
+#define GRADUS_SAMPLING_KERNELS(X)             \
+  X(sample, SampleParams, 1024, 21024)         \
+  X(adjust_logits, AdjustLogitsParams, 128, 0) \
   X(restore_logits, AdjustLogitsParams, 128, 0)

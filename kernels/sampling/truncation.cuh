@@ -1,5 +1,6 @@
-// Draws from the likeliest ids of a row alone: top-k, then top-p of what is left, then min-p (crates/ops says which ids these are).
-// No row is sorted: the cut is found by four passes of a radix search over z, with masses as integers, so that no sum has an order.
+// Draws from the likeliest ids of a row alone: top-k, then top-p of what is left, then min-p (crates/ops says which ids
+// these are). No row is sorted: the cut is found by four passes of a radix search over z, with masses as integers, so
+// that no sum has an order.
 #pragma once
 
 #include "loss/row_statistics.cuh"
@@ -64,9 +65,11 @@ __device__ __forceinline__ uint32_t descend(const TruncationScratch& scratch, Cu
   return kBins;
 }
 
-/// The key at which the ids in descending order have `goal` (at least 1) ids with mass, or mass. The whole block calls it.
+/// The key at which the ids in descending order have `goal` (at least 1) ids with mass, or mass. The whole block calls
+/// it.
 template <bool BY_MASS>
-__device__ __forceinline__ Cut find_cut(const TruncatedRow& row, unsigned long long goal, const TruncationScratch& scratch) {
+__device__ __forceinline__ Cut find_cut(const TruncatedRow& row, unsigned long long goal,
+                                        const TruncationScratch& scratch) {
   Cut cut{true, 0, goal, 0};
   for (int shift = 24; shift >= 0; shift -= 8) {
     __syncthreads();
@@ -131,8 +134,8 @@ __device__ __forceinline__ void cut_row(TruncatedRow& row, uint32_t top_k, float
 }
 
 /// Whether the lane's ids of a tile are kept, with their masses; `rank`: ties in earlier ids than the lane's first one.
-__device__ __forceinline__ void kept_masses(unsigned long long (&mass)[kIdsOfLane], const TruncatedRow& row, uint32_t tile,
-                                            uint32_t rank, unsigned long long min_mass) {
+__device__ __forceinline__ void kept_masses(unsigned long long (&mass)[kIdsOfLane], const TruncatedRow& row,
+                                            uint32_t tile, uint32_t rank, unsigned long long min_mass) {
   float logit[kIdsOfLane];
   load_lane(logit, row.logits, row.vocab, tile);
   for (uint32_t i = 0; i < kIdsOfLane; ++i) {

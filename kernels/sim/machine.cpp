@@ -98,9 +98,10 @@ std::string describe_deadlock() {
     const uint32_t done = lanes[static_cast<uint32_t>(Status::Done)];
     if (barrier == kLanes32) continue;
     text += (described++ == 0 ? " warp " : "; warp ") + std::to_string(w) + " has";
-    if (barrier > 0) text += " " + std::to_string(barrier) + " lanes at __syncthreads";
-    if (meeting > 0) text += " " + std::to_string(meeting) + " lanes in " + name_of(machine.warp[w].meeting);
-    if (done > 0) text += " " + std::to_string(done) + " lanes that ended";
+    if (barrier > 0) text += " " + std::to_string(barrier) + " lanes at __syncthreads,";
+    if (meeting > 0) text += " " + std::to_string(meeting) + " in " + name_of(machine.warp[w].meeting) + ",";
+    if (done > 0) text += " " + std::to_string(done) + " that ended,";
+    text.pop_back();
   }
   return text;
 }
