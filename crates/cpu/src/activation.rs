@@ -66,7 +66,9 @@ pub(crate) fn is_bf16(op: &'static str, what: &'static str, buffer: &Buffer) -> 
     }
 }
 
-/// Runs `body(start, end)` over ranges of `rows` rows of `dim` elements.
+/// Runs `body(start, end)` over ranges of `rows` rows of `dim` elements, as many for each thread.
 pub(crate) fn run_rows(pool: &Pool, rows: usize, dim: usize, body: &(dyn Fn(usize, usize) + Sync)) {
-    run_ranges(pool, rows, TASK_ELEMENTS.div_ceil(dim.max(1)), body);
+    let tasks = (rows * dim).div_ceil(TASK_ELEMENTS);
+    let tasks = if tasks > 1 { tasks.next_multiple_of(pool.threads()) } else { 1 };
+    run_ranges(pool, rows, rows.div_ceil(tasks), body);
 }

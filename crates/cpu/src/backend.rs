@@ -196,7 +196,7 @@ impl Backend for CpuBackend {
         k_pages: &mut Buffer,
         v_pages: &mut Buffer,
     ) -> Result<()> {
-        attention::kv_append(shape, qkv, slots, tokens, k_pages, v_pages)
+        attention::kv_append(self, shape, qkv, slots, tokens, k_pages, v_pages)
     }
     fn kv_copy_page(
         &self,

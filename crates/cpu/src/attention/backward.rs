@@ -113,7 +113,7 @@ fn backward<Q: Stored>(backend: &CpuBackend, sequences: Sequences, inputs: Input
     let (parts, memory) = scratch.take(parts_len + len)?.split_at_mut(parts_len);
     for turn in turns() {
         let turn = Turn::new(pool, inputs, turn, memory, d_qkv);
-        run_in_parts(pool, turn.list.len() * shape.heads, parts, part_len, &|item, part| {
+        run_in_parts(pool, turn.list.len() * shape.heads, 1, parts, part_len, &|item, part| {
             head_backward(inputs.level, inputs, turn.list[item / shape.heads], item % shape.heads, &turn, part);
         });
         run_ranges(pool, turn.tokens.len(), TOKENS_OF_SUM, &|start, end| {

@@ -3,19 +3,22 @@
 //! Key blocks of 64 from position 0, online softmax, splits of 2,048 keys merged in order. What a row computes depends on
 //! its own position alone; rows only share the loads.
 
-use super::pages::Pages;
+use super::pages::{Block, Pages};
 use super::product::{Left, Start, TILE_ROWS, multiply_columns, multiply_rows};
 use super::registers::Stored;
-use super::scratch::{Arena, lines, run_in_parts};
+use super::scratch::{Arena, LINE, lines, run_in_parts};
 use super::state::{Scores, States};
 use super::{group_size, tokens_of_task};
 use crate::level::Level;
 use crate::pool::{DisjointMut, Pool};
-use crate::vector::{Vector, dispatch_vector};
+use crate::vector::{Vector, dispatch_vector, prefetch_later};
 use bytemuck::{Pod, Zeroable};
 use gradus_ops::{AttentionShape, KEY_BLOCK, PAGE_TOKENS};
 use std::cmp::Reverse;
 use std::ops::Range;
+
+/// Stretches of tasks that a thread takes of many single tokens, so that a thread held up by a busy neighbour costs little.
+const CLAIMS_PER_THREAD: usize = 8;
 
 /// Consecutive query tokens of one sequence, at consecutive positions.
 #[repr(C)]
@@ -88,9 +91,14 @@ pub(super) fn attend_runs<Q: Stored, E: Stored>(
     let kv_heads = attention.shape.kv_heads;
     // Long tasks first, so that the threads end together.
     runs.sort_unstable_by_key(|run| Reverse(u64::from(run.tokens) * run.keys_max() as u64));
-    let runs = &*runs;
-    run_in_parts(pool, runs.len() * kv_heads, scratch, part_len(attention.shape), &|item, part| {
-        attend(attention.level, attention, runs[item / kv_heads], item % kv_heads, part, results);
+    let (runs, items) = (&*runs, runs.len() * kv_heads);
+    // Single tokens wait for memory, so a thread must know what it will read next.
+    let at_once = if runs.iter().all(|run| run.tokens == 1) { items / (pool.threads() * CLAIMS_PER_THREAD) } else { 1 };
+    let at_once = at_once.max(1);
+    run_in_parts(pool, items, at_once, scratch, part_len(attention.shape), &|item, part| {
+        let next = (item + 1).min(items - 1);
+        let next = ((item + 1) % at_once != 0).then(|| (runs[next / kv_heads], next % kv_heads));
+        attend(attention.level, attention, runs[item / kv_heads], item % kv_heads, next, part, results);
     });
 }
 
@@ -117,7 +125,7 @@ pub(super) fn attend_runs_in_splits<Q: Stored, E: Stored>(
     let tasks = runs.len() * shape.kv_heads;
     {
         let states = DisjointMut::new(&mut *states);
-        run_in_parts(pool, tasks * splits, scratch, part_len(shape), &|item, part| {
+        run_in_parts(pool, tasks * splits, 1, scratch, part_len(shape), &|item, part| {
             let (run, keys) = (runs[item / splits / shape.kv_heads], item % splits * split);
             if keys < run.keys_max() {
                 // SAFETY: each item has its own state.
@@ -136,7 +144,7 @@ pub(super) fn attend_runs_in_splits<Q: Stored, E: Stored>(
 
 dispatch_vector! {
     fn attend<Q: Stored, E: Stored>(
-        attention: Attention<Q, E>, run: Run, kv_head: usize, part: &mut [f32], results: Results<Q>
+        attention: Attention<Q, E>, run: Run, kv_head: usize, next: Option<(Run, usize)>, part: &mut [f32], results: Results<Q>
     ) = attend_body;
     fn attend_split<Q: Stored, E: Stored>(
         attention: Attention<Q, E>, run: Run, kv_head: usize, first_key: usize, part: &mut [f32], state: &mut [f32]
@@ -151,11 +159,12 @@ fn attend_body<V: Vector, Q: Stored, E: Stored>(
     attention: Attention<Q, E>,
     run: Run,
     kv_head: usize,
+    next: Option<(Run, usize)>,
     part: &mut [f32],
     results: Results<Q>,
 ) {
     let mut arena = Arena::new(part);
-    let mut task = Task::new(attention, run, kv_head, &mut arena);
+    let mut task = Task::new(attention, run, kv_head, next, &mut arena);
     let head_dim = attention.shape.head_dim;
     let mut states = States::new(&mut arena, task.keys.len(), head_dim);
     let mut later = States::new(&mut arena, task.keys.len(), head_dim);
@@ -176,7 +185,7 @@ fn attend_split_body<V: Vector, Q: Stored, E: Stored>(
     part: &mut [f32],
     state: &mut [f32],
 ) {
-    let mut task = Task::new(attention, run, kv_head, &mut Arena::new(part));
+    let mut task = Task::new(attention, run, kv_head, None, &mut Arena::new(part));
     let mut states = States::new(&mut Arena::new(state), task.keys.len(), attention.shape.head_dim);
     task.attend_split::<V>(first_key, &mut states);
 }
@@ -244,6 +253,8 @@ struct Task<'a, 's, Q, E> {
     attention: Attention<'a, Q, E>,
     run: Run,
     kv_head: usize,
+    /// The run and key head that this thread takes next, where that is known.
+    next: Option<(Run, usize)>,
     /// [rows, head_dim]
     queries: &'s [f32],
     /// [rows]: keys that a row attends, never falling.
@@ -253,7 +264,13 @@ struct Task<'a, 's, Q, E> {
 
 impl<'a, 's, Q: Stored, E: Stored> Task<'a, 's, Q, E> {
     #[inline(always)]
-    fn new(attention: Attention<'a, Q, E>, run: Run, kv_head: usize, memory: &mut Arena<'s>) -> Self {
+    fn new(
+        attention: Attention<'a, Q, E>,
+        run: Run,
+        kv_head: usize,
+        next: Option<(Run, usize)>,
+        memory: &mut Arena<'s>,
+    ) -> Self {
         let (shape, group) = (attention.shape, group_size(attention.shape));
         let rows = run.tokens as usize * group;
         let (width, queries) = (group * shape.head_dim, memory.cut(rows * shape.head_dim));
@@ -265,7 +282,7 @@ impl<'a, 's, Q: Stored, E: Stored> Task<'a, 's, Q, E> {
             }
             keys[index * group..][..group].fill(run.position + index as u32 + 1);
         }
-        Task { attention, run, kv_head, queries, keys, scores: Scores::new(memory, rows) }
+        Task { attention, run, kv_head, next, queries, keys, scores: Scores::new(memory, rows) }
     }
 
     /// Clears the states and takes the keys of one split, from `first_key`, into them.
@@ -292,34 +309,55 @@ impl<'a, 's, Q: Stored, E: Stored> Task<'a, 's, Q, E> {
             let seen = inside(row + size - 1).div_ceil(PAGE_TOKENS);
             let queries = Left { values: &self.queries[row * head_dim..], row: head_dim, step: 1 };
             let scores = &mut self.scores.values[row * KEY_BLOCK..];
-            multiply_columns(level, queries, [size, head_dim], &keys[..seen], scores, KEY_BLOCK);
+            multiply_columns(level, queries, [size, head_dim], &keys[..seen], &values, scores, KEY_BLOCK);
         }
+        let later = self.keys_after(start + KEY_BLOCK, count);
         self.scores.take::<V>(first, self.keys, start, shape.scale(), states);
         for row in (first..rows).step_by(TILE_ROWS) {
             let size = TILE_ROWS.min(rows - row);
             // The rows of a tile share the keys that all of them attend; the few others follow token by token. Masked
             // values are not read at all: 0 · NaN would be NaN.
             let shared = inside(row);
-            self.add_values(row..row + size, 0..shared, &values, states);
+            self.add_values(row..row + size, 0..shared, &values, &later, states);
             let mut next = row;
             while next < row + size {
                 let keys = inside(next);
                 let same = self.keys[next..row + size].iter().take_while(|own| **own == self.keys[next]).count();
                 if keys > shared {
-                    self.add_values(next..next + same, shared..keys, &values, states);
+                    self.add_values(next..next + same, shared..keys, &values, &later, states);
                 }
                 next += same;
             }
         }
     }
 
+    /// The keys of the block at `start`, or of the next run where this one has ended, to be fetched while `count` pages of values are
+    /// read; pages beyond that many are asked for here.
+    #[inline(always)]
+    fn keys_after(&self, start: usize, count: usize) -> Block<'a, E> {
+        let (run, kv_head, start) = match self.next {
+            _ if start < self.run.keys_max() => (self.run, self.kv_head, start),
+            Some((run, kv_head)) => (run, kv_head, 0),
+            None => return [&[]; 4],
+        };
+        let pages = (run.keys_max() - start).min(KEY_BLOCK).div_ceil(PAGE_TOKENS);
+        let first = run.table as usize + start / PAGE_TOKENS;
+        let (keys, _) = self.attention.pages.block(self.attention.shape, kv_head, first, pages);
+        for page in &keys[count.min(pages)..pages] {
+            for line in page.chunks(LINE) {
+                prefetch_later(line.as_ptr());
+            }
+        }
+        keys
+    }
+
     /// output += probability · value over `keys` of the block, in order.
     #[inline(always)]
-    fn add_values(&self, rows: Range<usize>, keys: Range<usize>, values: &[&[E]], states: &mut States) {
+    fn add_values(&self, rows: Range<usize>, keys: Range<usize>, values: &[&[E]], later: &[&[E]], states: &mut States) {
         let Attention { level, shape, .. } = self.attention;
         let left = Left { values: &self.scores.values[rows.start * KEY_BLOCK..], row: KEY_BLOCK, step: 1 };
         let output = &mut states.output[rows.start * shape.head_dim..];
         let size = [rows.len(), shape.head_dim];
-        multiply_rows(level, left, size, keys, values, output, shape.head_dim, Start::Sum);
+        multiply_rows(level, left, size, keys, values, later, output, shape.head_dim, Start::Sum);
     }
 }

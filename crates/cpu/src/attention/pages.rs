@@ -3,13 +3,21 @@
 //! Keys are transposed in a page (`[kv_heads, head_dim, 16]`), so that a score is a chain over head_dim for 16 keys at once.
 
 use super::registers::Stored;
+use super::scratch::LINE;
+use crate::CpuBackend;
 use crate::buffer::Buffer;
+use crate::pool::{DisjointMut, Pool, run_ranges};
+use crate::vector::prefetch_to_write;
 use gradus_ops::{AttentionShape, Error, KEY_BLOCK, KvPageShape, PAGE_TOKENS, Result};
 use gradus_tensor::DType;
 use half::bf16;
 
+/// Tokens that one thread appends faster than it wakes another.
+const TOKENS_OF_TASK: usize = 4;
+
 /// See [`gradus_ops::Backend::kv_append`].
 pub(crate) fn kv_append(
+    backend: &CpuBackend,
     shape: KvPageShape,
     qkv: &Buffer,
     slots: &Buffer,
@@ -18,12 +26,13 @@ pub(crate) fn kv_append(
     v_pages: &mut Buffer,
 ) -> Result<()> {
     match qkv.dtype() {
-        DType::BF16 => append::<bf16>(shape, qkv, slots, tokens, k_pages, v_pages),
-        _ => append::<f32>(shape, qkv, slots, tokens, k_pages, v_pages),
+        DType::BF16 => append::<bf16>(&backend.pool, shape, qkv, slots, tokens, k_pages, v_pages),
+        _ => append::<f32>(&backend.pool, shape, qkv, slots, tokens, k_pages, v_pages),
     }
 }
 
 fn append<E: Stored>(
+    pool: &Pool,
     shape: KvPageShape,
     qkv: &Buffer,
     slots: &Buffer,
@@ -41,13 +50,29 @@ fn append<E: Stored>(
         let reason = format!("token {token} has slot {}, the cache has {} pages", slots[token], shape.pages);
         return Err(Error::Invalid { op: OP, reason });
     }
-    let page_len = page_elements(shape.attention);
-    // One thread: a few kilobytes a token, next to nothing beside the matmul that made them.
-    for (row, slot) in qkv.chunks_exact(dim).zip(slots) {
-        let (page, offset) = (*slot as usize / PAGE_TOKENS, *slot as usize % PAGE_TOKENS);
-        let (k_page, v_page) = (&mut k_pages[page * page_len..], &mut v_pages[page * page_len..]);
-        store_token(shape.attention, row, offset, &mut k_page[..page_len], &mut v_page[..page_len]);
-    }
+    let AttentionShape { kv_heads, head_dim, .. } = shape.attention;
+    let head_len = head_dim * PAGE_TOKENS;
+    let (k_pages, v_pages) = (DisjointMut::new(k_pages), DisjointMut::new(v_pages));
+    // Tasks are heads of keys or of values, which lie apart whatever the slots are.
+    let heads_of_task = if tokens <= TOKENS_OF_TASK { 2 * kv_heads } else { 1 };
+    run_ranges(pool, 2 * kv_heads, heads_of_task, &|from, to| {
+        for head in from..to {
+            let (is_value, kv_head) = (head >= kv_heads, head % kv_heads);
+            let pages = if is_value { &v_pages } else { &k_pages };
+            let place = |slot: u32| {
+                let (page, offset) = (slot as usize / PAGE_TOKENS, slot as usize % PAGE_TOKENS);
+                // SAFETY: a head's part of a page, inside the pages by the check above; one task holds it, one token at a time.
+                (unsafe { pages.range((page * kv_heads + kv_head) * head_len, head_len) }, offset)
+            };
+            for (token, slot) in slots.iter().enumerate() {
+                if let Some(next) = slots.get(token + 1) {
+                    ask_for(place(*next), head_dim, is_value);
+                }
+                let first = token * dim + shape.attention.q_dim() + head * head_dim;
+                store_head(&qkv[first..first + head_dim], place(*slot), is_value);
+            }
+        }
+    });
     Ok(())
 }
 
@@ -82,17 +107,23 @@ pub(super) fn page_elements(shape: AttentionShape) -> usize {
     shape.kv_heads * shape.head_dim * PAGE_TOKENS
 }
 
-/// Puts the keys and values of one qkv row at `offset` of a page.
-fn store_token<E: Stored>(shape: AttentionShape, row: &[E], offset: usize, k_page: &mut [E], v_page: &mut [E]) {
-    let head_dim = shape.head_dim;
-    let (keys, values) = row[shape.q_dim()..].split_at(shape.kv_heads * head_dim);
-    // [kv_heads, head_dim] in a row, so the transposed columns of all heads follow each other.
-    for (column, key) in k_page.chunks_exact_mut(PAGE_TOKENS).zip(keys) {
-        column[offset] = *key;
+/// Puts one head's key or value of a token at `offset` of its part of a page.
+fn store_head<E: Stored>(from: &[E], (page, offset): (&mut [E], usize), is_value: bool) {
+    if is_value {
+        page[offset * from.len()..][..from.len()].copy_from_slice(from);
+    } else {
+        for (column, key) in page.as_chunks_mut::<PAGE_TOKENS>().0.iter_mut().zip(from) {
+            column[offset] = *key;
+        }
     }
-    let heads = v_page.chunks_exact_mut(PAGE_TOKENS * head_dim);
-    for (head, values) in heads.zip(values.chunks_exact(head_dim)) {
-        head[offset * head_dim..][..head_dim].copy_from_slice(values);
+}
+
+/// Asks for the lines that [`store_head`] will write: a key's are as many as it has elements, and none of them follows another.
+fn ask_for<E: Stored>((page, offset): (&mut [E], usize), head_dim: usize, is_value: bool) {
+    let (first, step) = if is_value { (offset * head_dim, LINE) } else { (offset, PAGE_TOKENS) };
+    let lines = if is_value { head_dim.div_ceil(LINE) } else { head_dim };
+    for line in 0..lines {
+        prefetch_to_write(page.as_ptr().wrapping_add(first + line * step));
     }
 }
 

@@ -116,10 +116,10 @@ impl<'a, 's, Q: Stored> Panel<'a, 's, Q> {
             let (start, place) = (first * head_dim, first * KEY_BLOCK);
             let queries = Left { values: &self.queries[start..], row: head_dim, step: 1 };
             let scores = &mut self.probabilities[place..];
-            multiply_columns(level, queries, [size, head_dim], &keys_transposed[..pages], scores, KEY_BLOCK);
+            multiply_columns(level, queries, [size, head_dim], &keys_transposed[..pages], &[], scores, KEY_BLOCK);
             let d_out = Left { values: &self.d_out[start..], row: head_dim, step: 1 };
             let d_scores = &mut self.d_scores[place..];
-            multiply_columns(level, d_out, [size, head_dim], &values_transposed[..pages], d_scores, KEY_BLOCK);
+            multiply_columns(level, d_out, [size, head_dim], &values_transposed[..pages], &[], d_scores, KEY_BLOCK);
             for row in first..first + size {
                 let (inside, lse) = (self.inside(row, keys), lse[(self.tokens.start + row) * shape.heads + self.head]);
                 let constants = [scale, lse, self.projection[row]];
@@ -149,7 +149,7 @@ impl<'a, 's, Q: Stored> Panel<'a, 's, Q> {
                 let to = unsafe { to.range(place + first * head_dim, size * head_dim) };
                 let left = Left { values: &left[first..], row: 1, step: KEY_BLOCK };
                 let right = pages_of(right, head_dim);
-                multiply_rows(level, left, [size, head_dim], attending.clone(), &right, to, head_dim, start);
+                multiply_rows(level, left, [size, head_dim], attending.clone(), &right, &[], to, head_dim, start);
             }
         }
     }
@@ -165,7 +165,7 @@ impl<'a, 's, Q: Stored> Panel<'a, 's, Q> {
             let inside = self.inside(first + size - 1, keys);
             let left = Left { values: &self.d_scores[first * KEY_BLOCK..], row: KEY_BLOCK, step: 1 };
             let to = &mut self.d_queries[first * head_dim..];
-            multiply_rows(level, left, [size, head_dim], 0..inside, block, to, head_dim, start);
+            multiply_rows(level, left, [size, head_dim], 0..inside, block, &[], to, head_dim, start);
         }
     }
 

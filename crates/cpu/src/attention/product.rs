@@ -7,11 +7,15 @@
 use super::registers::{Avx2, Avx512};
 use super::registers::{Instructions, Plain, Register, Stored};
 use crate::level::Level;
+use crate::vector::prefetch_later;
 use gradus_ops::PAGE_TOKENS;
 use std::ops::Range;
 
 /// Rows of a result that callers take at once, so that all levels cut them into whole tiles.
 pub(super) const TILE_ROWS: usize = 8;
+
+/// Rows of a tile that take less time than memory takes to give them their pages.
+const ROWS_THAT_WAIT: usize = 7;
 
 /// Element (i, k) is `values[i * row + k * step]`, so that a transposed matrix needs no copy.
 #[derive(Clone, Copy)]
@@ -36,11 +40,13 @@ pub(super) enum Start {
 }
 
 /// `c[i * c_row + 16 * p + j]` = Σ over k = 0, 1, …, depth − 1 of a(i, k) · `pages[p][16 * k + j]`, for i < rows, j < 16.
+/// Meanwhile the `next` pages, as many or none, are fetched.
 pub(super) fn multiply_columns<E: Stored>(
     level: Level,
     a: Left,
     [rows, depth]: [usize; 2],
     pages: &[&[E]],
+    next: &[&[E]],
     c: &mut [f32],
     c_row: usize,
 ) {
@@ -50,7 +56,7 @@ pub(super) fn multiply_columns<E: Stored>(
     a.check(rows, depth);
     assert!(pages.iter().all(|page| page.len() >= depth * PAGE_TOKENS), "a page is too short");
     assert!((rows - 1) * c_row + pages.len() * PAGE_TOKENS <= c.len(), "the result is too short");
-    let product = Columns { a, rows, depth, pages, c: c.as_mut_ptr(), c_row };
+    let product = Columns { a, rows, depth, pages, next, c: c.as_mut_ptr(), c_row };
     // SAFETY: a backend is made only with a level that this machine has; the assertions above cover every address.
     unsafe {
         match level {
@@ -66,7 +72,7 @@ pub(super) fn multiply_columns<E: Stored>(
 }
 
 /// `c[i * c_row + j]` = Σ over k in `keys`, in order, of a(i, k) · `pages[k / 16][(k % 16) * width + j]`, for i < rows and
-/// j < width, a multiple of 8; from zero or from what is there.
+/// j < width, a multiple of 8; from zero or from what is there. Meanwhile the `next` pages are fetched.
 #[allow(clippy::too_many_arguments)]
 pub(super) fn multiply_rows<E: Stored>(
     level: Level,
@@ -74,6 +80,7 @@ pub(super) fn multiply_rows<E: Stored>(
     [rows, width]: [usize; 2],
     keys: Range<usize>,
     pages: &[&[E]],
+    next: &[&[E]],
     c: &mut [f32],
     c_row: usize,
     start: Start,
@@ -88,7 +95,7 @@ pub(super) fn multiply_rows<E: Stored>(
         assert!(pages.iter().all(|page| page.len() >= width * PAGE_TOKENS), "a page is too short");
     }
     assert!((rows - 1) * c_row + width <= c.len(), "the result is too short");
-    let product = Rows { a, count: rows, width, keys, pages, c: c.as_mut_ptr(), c_row, start };
+    let product = Rows { a, count: rows, width, keys, pages, next, c: c.as_mut_ptr(), c_row, start };
     // SAFETY: as in `multiply_columns`.
     unsafe {
         match level {
@@ -108,6 +115,7 @@ struct Columns<'a, E> {
     rows: usize,
     depth: usize,
     pages: &'a [&'a [E]],
+    next: &'a [&'a [E]],
     c: *mut f32,
     c_row: usize,
 }
@@ -118,6 +126,7 @@ struct Rows<'a, E> {
     width: usize,
     keys: Range<usize>,
     pages: &'a [&'a [E]],
+    next: &'a [&'a [E]],
     c: *mut f32,
     c_row: usize,
     start: Start,
@@ -213,15 +222,16 @@ unsafe fn tile_of_columns<V: Register, E: Stored, const R: usize, const C: usize
     row: usize,
     page: usize,
 ) {
-    let Columns { a, depth, pages, c_row, .. } = *product;
+    let Columns { a, depth, pages, next, c_row, .. } = *product;
     // SAFETY: these rows and pages lie inside the matrices.
     unsafe {
-        let mut b = [std::ptr::null(); C];
-        for (b, page) in b.iter_mut().zip(&pages[page..]) {
-            *b = page.as_ptr();
+        let (mut b, mut ahead) = ([std::ptr::null(); C], [std::ptr::null(); C]);
+        for j in 0..C {
+            b[j] = pages[page + j].as_ptr();
+            ahead[j] = page_or(next, page + j, b[j]);
         }
         let mut sums = [[V::zero(); C]; R];
-        add_steps(&mut sums, a.values.as_ptr().add(row * a.row), a, b, PAGE_TOKENS, depth);
+        add_steps(&mut sums, a.values.as_ptr().add(row * a.row), a, b, ahead, PAGE_TOKENS, depth);
         let c = product.c.add(row * c_row + page * PAGE_TOKENS);
         for i in 0..R {
             for j in 0..C {
@@ -279,7 +289,7 @@ unsafe fn tile_of_rows<V: Register, E: Stored, const R: usize, const C: usize>(
     row: usize,
     column: usize,
 ) {
-    let Rows { a, width, ref keys, pages, c_row, start, .. } = *product;
+    let Rows { a, width, ref keys, pages, next, c_row, start, .. } = *product;
     // SAFETY: these rows and columns, and the pages of `keys`, lie inside the matrices.
     unsafe {
         let c = product.c.add(row * c_row + column);
@@ -295,12 +305,14 @@ unsafe fn tile_of_rows<V: Register, E: Stored, const R: usize, const C: usize>(
         while key < keys.end {
             let offset = key % PAGE_TOKENS;
             let depth = (PAGE_TOKENS - offset).min(keys.end - key);
-            let b = pages.get_unchecked(key / PAGE_TOKENS).as_ptr().add(offset * width + column);
-            let mut columns = [b; C];
-            for (j, column) in columns.iter_mut().enumerate() {
-                *column = b.add(j * V::LANES);
+            let page = pages.get_unchecked(key / PAGE_TOKENS).as_ptr();
+            let ahead = page_or(next, key / PAGE_TOKENS, page);
+            let (mut b, mut b_ahead) = ([page; C], [ahead; C]);
+            for j in 0..C {
+                let place = offset * width + column + j * V::LANES;
+                (b[j], b_ahead[j]) = (page.add(place), ahead.wrapping_add(place));
             }
-            add_steps(&mut sums, a.values.as_ptr().add(row * a.row + key * a.step), a, columns, width, depth);
+            add_steps(&mut sums, a.values.as_ptr().add(row * a.row + key * a.step), a, b, b_ahead, width, depth);
             key += depth;
         }
         for i in 0..R {
@@ -311,13 +323,21 @@ unsafe fn tile_of_rows<V: Register, E: Stored, const R: usize, const C: usize>(
     }
 }
 
-/// sums(i, j) += Σ over k < depth of element (i, k) from `left` · the register at `b[j] + k * b_row`.
+/// Where a page begins, or `otherwise` where there is none.
+#[inline(always)]
+fn page_or<E>(pages: &[&[E]], index: usize, otherwise: *const E) -> *const E {
+    pages.get(index).filter(|page| !page.is_empty()).map_or(otherwise, |page| page.as_ptr())
+}
+
+/// sums(i, j) += Σ over k < depth of element (i, k) from `left` · the register at `b[j] + k * b_row`. Few rows wait for memory: for
+/// each register that they read they ask for the one at the same place of `ahead`.
 #[inline(always)]
 unsafe fn add_steps<V: Register, E: Stored, const R: usize, const C: usize>(
     sums: &mut [[V; C]; R],
     left: *const f32,
     Left { row, step, .. }: Left,
     b: [*const E; C],
+    ahead: [*const E; C],
     b_row: usize,
     depth: usize,
 ) {
@@ -328,6 +348,9 @@ unsafe fn add_steps<V: Register, E: Stored, const R: usize, const C: usize>(
             let mut right = [V::zero(); C];
             for j in 0..C {
                 right[j] = E::register(b[j].add(k.wrapping_mul(b_row)));
+                if R <= ROWS_THAT_WAIT {
+                    prefetch_later(ahead[j].wrapping_add(k.wrapping_mul(b_row)));
+                }
             }
             for i in 0..R {
                 let left = V::broadcast(left.add(i.wrapping_mul(row).wrapping_add(k.wrapping_mul(step))));
@@ -341,60 +364,4 @@ unsafe fn add_steps<V: Register, E: Stored, const R: usize, const C: usize>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn number(i: usize) -> f32 {
-        ((i * 37 + 11) % 101) as f32 / 17.0 - 2.5
-    }
-
-    #[test]
-    fn scores_are_one_chain_each_whatever_the_tile() {
-        for (rows, depth, count) in [(1, 8, 1), (2, 24, 4), (5, 64, 3), (7, 16, 2), (8, 8, 4), (17, 40, 4)] {
-            let a: Vec<f32> = (0..rows * depth).map(number).collect();
-            let pages: Vec<Vec<f32>> =
-                (0..count).map(|page| (0..depth * PAGE_TOKENS).map(|i| number(i + 5 * page + 1)).collect()).collect();
-            let pages: Vec<&[f32]> = pages.iter().map(Vec::as_slice).collect();
-            let width = count * PAGE_TOKENS;
-            let mut expected = vec![0.0_f32; rows * width];
-            for (index, sum) in expected.iter_mut().enumerate() {
-                let (i, j) = (index / width, index % width);
-                for k in 0..depth {
-                    *sum = a[i * depth + k].mul_add(pages[j / PAGE_TOKENS][k * PAGE_TOKENS + j % PAGE_TOKENS], *sum);
-                }
-            }
-            for level in Level::ALL.into_iter().filter(|level| level.is_available()) {
-                let (left, mut c) = (Left { values: &a, row: depth, step: 1 }, vec![f32::NAN; rows * width]);
-                multiply_columns(level, left, [rows, depth], &pages, &mut c, width);
-                assert_eq!(c, expected, "{rows} x {depth} x {width}, {}", level.name());
-            }
-        }
-    }
-
-    #[test]
-    fn sums_are_one_chain_each_whatever_the_tile() {
-        for (rows, width, keys) in [(1, 8, 0..1), (2, 136, 3..64), (4, 24, 15..17), (7, 64, 0..33), (17, 40, 16..48)] {
-            let pages: Vec<Vec<f32>> =
-                (0..4).map(|page| (0..width * PAGE_TOKENS).map(|i| number(i + 3 * page)).collect()).collect();
-            let pages: Vec<&[f32]> = pages.iter().map(Vec::as_slice).collect();
-            let a: Vec<f32> = (0..rows * 64).map(number).collect();
-            for ((row, step), start) in [((64, 1), Start::Zero), ((1, rows), Start::Sum)] {
-                let before: Vec<f32> = (0..rows * width).map(|i| number(i + 9)).collect();
-                let mut expected = before.clone();
-                for (index, sum) in expected.iter_mut().enumerate() {
-                    let (i, j) = (index / width, index % width);
-                    *sum = if start == Start::Zero { 0.0 } else { *sum };
-                    for k in keys.clone() {
-                        let right = pages[k / PAGE_TOKENS][k % PAGE_TOKENS * width + j];
-                        *sum = a[i * row + k * step].mul_add(right, *sum);
-                    }
-                }
-                for level in Level::ALL.into_iter().filter(|level| level.is_available()) {
-                    let (left, mut c) = (Left { values: &a, row, step }, before.clone());
-                    multiply_rows(level, left, [rows, width], keys.clone(), &pages, &mut c, width, start);
-                    assert_eq!(c, expected, "{rows} x {width}, keys {keys:?}, {}", level.name());
-                }
-            }
-        }
-    }
-}
+mod tests;

@@ -6,7 +6,7 @@ use std::mem::take;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Elements of a cache line: where each array begins.
-const LINE: usize = 16;
+pub(super) const LINE: usize = 16;
 
 /// `len` elements rounded up to whole cache lines.
 pub(super) const fn lines(len: usize) -> usize {
@@ -38,23 +38,27 @@ impl<'a> Arena<'a> {
 
 /// Runs `body(item, part)` for each item below `items`, once, in any order on any thread. `part` is `part_len` elements of
 /// `scratch` (which holds as many for each thread of the pool), used by one item at a time and full of what others left.
+/// A thread takes `at_once` items that follow each other.
 pub(super) fn run_in_parts(
     pool: &Pool,
     items: usize,
+    at_once: usize,
     scratch: &mut [f32],
     part_len: usize,
     body: &(dyn Fn(usize, &mut [f32]) + Sync),
 ) {
     let (parts, next) = (DisjointMut::new(scratch), AtomicUsize::new(0));
-    pool.run(pool.threads().min(items), &|worker| {
+    pool.run(pool.threads().min(items.div_ceil(at_once)), &|worker| {
         // SAFETY: each worker's part is its own.
         let part = unsafe { parts.range(worker * part_len, part_len) };
         loop {
-            let item = next.fetch_add(1, Ordering::Relaxed);
-            if item >= items {
+            let first = next.fetch_add(at_once, Ordering::Relaxed);
+            if first >= items {
                 break;
             }
-            body(item, part);
+            for item in first..(first + at_once).min(items) {
+                body(item, part);
+            }
         }
     });
 }

@@ -84,6 +84,30 @@ pub(crate) fn prefetch_after<T>(x: &T) {
     }
 }
 
+/// Fetches a cache line into the second-level cache, which waits for many more lines at once than the first; any address will do.
+#[inline(always)]
+pub(crate) fn prefetch_later<T>(address: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch reads nothing and never faults, wherever it points.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
+/// Fetches a cache line that will be written soon; any address will do.
+#[inline(always)]
+pub(crate) fn prefetch_to_write<T>(address: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: as above.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_ET0 }>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
 /// Defines `fn name(level, arguments…)`, which runs the generic body `fn body<V: Vector, …>` with the vectors of that level.
 ///
 /// `dispatch_vector! { fn scale<T: Activation>(y: &mut [T], factor: f32) = scale_body; }` is called as `scale(level, y, factor)`.
