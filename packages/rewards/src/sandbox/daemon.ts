@@ -9,6 +9,7 @@ export type DaemonOptions = {
   readonly workers?: number | undefined;
   readonly python?: string | undefined;
   readonly tier?: Tier | undefined;
+  readonly cgroup?: string | undefined;
 };
 
 export type DaemonEvents = {
@@ -38,11 +39,12 @@ const closeMillisecondsMax = 5_000;
 const stderrBytesKept = 4096;
 
 /** The daemon's command line after its name. */
-export function daemonArguments({ workers, python, tier }: Omit<DaemonOptions, "binary">): string[] {
+export function daemonArguments({ workers, python, tier, cgroup }: Omit<DaemonOptions, "binary">): string[] {
   return [
     ...(workers === undefined ? [] : ["--workers", String(workers)]),
     ...(python === undefined ? [] : ["--python", python]),
     ...(tier === undefined ? [] : ["--tier", tier]),
+    ...(cgroup === undefined ? [] : ["--cgroup", cgroup]),
   ];
 }
 

@@ -2,7 +2,7 @@
 // fault, never with a wrong one, and the sandbox goes on. GRADUS_TEST_FULL kills longer.
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { attackLimits } from "./attacks/attack-list.ts";
-import { sandboxProcesses } from "./attacks/processes.ts";
+import { cgroupsOf, sandboxProcesses } from "./attacks/processes.ts";
 import type { Program, Run } from "./protocol.ts";
 import { type Sandbox, startSandbox } from "./sandbox.ts";
 
@@ -110,6 +110,8 @@ test("a killed daemon takes everything with it", async () => {
   while (isLeft() && performance.now() < end) await Bun.sleep(5);
   expect(isLeft()).toBe(false);
   expect((await held).outcome).toBe("wall-limit");
+  // Groups of the killed daemon are swept by the next one.
+  expect(cgroupsOf(daemon)).toEqual([]);
 }, 60_000);
 
 /** The process may have ended by itself since it was seen. */

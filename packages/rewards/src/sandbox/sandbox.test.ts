@@ -68,8 +68,14 @@ test("calls go out as lines of JSON; answers come back, never more of them than 
 });
 
 test("options become the daemon's arguments", async () => {
-  sandbox = await startSandbox({ binary: fakeBinary(), workers: 3, python: "/usr/bin/python3", tier: "B" });
-  expect(lines("starts")[0]).toEndWith(" --workers 3 --python /usr/bin/python3 --tier B");
+  sandbox = await startSandbox({
+    binary: fakeBinary(),
+    workers: 3,
+    python: "/usr/bin/python3",
+    tier: "B",
+    cgroup: "/a/b",
+  });
+  expect(lines("starts")[0]).toEndWith(" --workers 3 --python /usr/bin/python3 --tier B --cgroup /a/b");
 });
 
 test("a thousand runs at once come back each to its own caller, and large ones do not stop the event loop", async () => {

@@ -31,6 +31,8 @@ export type SandboxOptions = {
   readonly binary?: string;
   /** Demands a tier; default the best that holds. */
   readonly tier?: Tier;
+  /** The cgroup below which the daemon makes its own, as /proc/self/cgroup writes it; default the one it is started in. */
+  readonly cgroup?: string;
 };
 
 /** Limits where a run names none: LiveCodeBench's 6 s, and 2 · cpu + 1 s of waiting. */

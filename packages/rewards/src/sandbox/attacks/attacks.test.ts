@@ -1,11 +1,13 @@
 // Every attack of crates/sandbox/tests/attacks, in tier A as root and in tier B as a plain user: it ends in an acceptable
-// way, gets nothing, leaves nothing, and the next test finds the worker as a fresh one. As a plain user tier B alone.
+// way, gets nothing, leaves nothing, and the next test finds the worker as a fresh one. Those that a cgroup answers, also
+// in tier A as a plain user to whom root gave one. Where this runs as a plain user, tier B alone.
 import { afterAll, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { type Attack, attackList } from "./attack-list.ts";
 import { openCanaries } from "./canaries.ts";
-import { type Lane, openLane, type Report } from "./lane.ts";
+import { type Lane, type LaneOptions, openLane, plainUser, type Report } from "./lane.ts";
 import { plainPython } from "./plain-python.ts";
+import { prepareCgroup } from "./prepared-cgroup.ts";
 
 const isRoot = process.getuid?.() === 0;
 const attacks = attackList();
@@ -13,18 +15,30 @@ const attacks = attackList();
 const lanesEach = 2;
 if (!isRoot) console.log("attacks: not root, so tier A as root is not tried");
 
-type World = { readonly title: string; readonly lanes: Lane[]; readonly reports: Map<string, Promise<Report>> };
+type World = {
+  readonly title: string;
+  readonly lanes: readonly Lane[];
+  readonly attacks: readonly Attack[];
+  readonly reports: ReadonlyMap<string, Promise<Report>>;
+};
 
 const python = plainPython();
 const canaries = await openCanaries();
 const mountsBefore = readFileSync("/proc/self/mountinfo", "utf8");
+const cgroup = isRoot ? prepareCgroup(plainUser) : undefined;
+const asUser = { asPlainUser: isRoot, python: isRoot ? python : undefined, canaries };
 const worlds: World[] = [];
-if (isRoot) worlds.push(await openWorld("tier A as root", "A", false));
-worlds.push(await openWorld("tier B as a plain user", "B", isRoot));
+if (isRoot) {
+  const asRoot = { tier: "A", asPlainUser: false, python: undefined, cgroup: undefined, canaries } as const;
+  worlds.push(await openWorld("tier A as root", attacks, asRoot));
+  // What differs from tier A as root is who may do what with the cgroup.
+  const counted = attacks.filter(({ name }) => /^(memory|fork|busy|thread|zombie|daemon|kill)/.test(name));
+  worlds.push(await openWorld("tier A as a plain user", counted, { ...asUser, tier: "A", cgroup }));
+}
+worlds.push(await openWorld("tier B as a plain user", attacks, { ...asUser, tier: "B", cgroup: undefined }));
 
 /** Starts the lanes of a world and all attacks on them; the tests below wait for each. */
-async function openWorld(title: string, tier: "A" | "B", asPlainUser: boolean): Promise<World> {
-  const options = { tier, asPlainUser, python: asPlainUser ? python : undefined, canaries };
+async function openWorld(title: string, attacks: readonly Attack[], options: LaneOptions): Promise<World> {
   const lanes = await Promise.all(Array.from({ length: lanesEach }, () => openLane(options)));
   const reports = new Map<string, Promise<Report>>();
   const ends = lanes.map(() => Promise.resolve());
@@ -38,7 +52,7 @@ async function openWorld(title: string, tier: "A" | "B", asPlainUser: boolean): 
       () => undefined,
     );
   }
-  return { title, lanes, reports };
+  return { title, lanes, attacks, reports };
 }
 
 function attackOn(lane: Lane | undefined, attack: Attack): Promise<Report> {
@@ -46,7 +60,7 @@ function attackOn(lane: Lane | undefined, attack: Attack): Promise<Report> {
   return lane.attack(attack);
 }
 
-for (const { title, reports } of worlds) {
+for (const { title, attacks, reports } of worlds) {
   for (const attack of attacks) {
     test(`${title}: ${attack.name}: ${attack.tries}`, async () => {
       const report = await reports.get(attack.name);
@@ -96,10 +110,13 @@ function checkRest(attack: Attack, { probes, processesLeft, pidsKept, mounts, ma
 test("no server was reached, nobody outside was killed, nothing is left on the host", async () => {
   for (const { reports } of worlds) await Promise.allSettled(reports.values());
   for (const { lanes } of worlds) {
-    for (const lane of lanes) expect(await lane.close()).toEqual({ isCanaryAlive: true, processesLeft: [] });
+    for (const lane of lanes) expect(await lane.close()).toEqual({ isCanaryAlive: true, left: [] });
   }
   expect(canaries.visits()).toBe(0);
   expect(readFileSync("/proc/self/mountinfo", "utf8")).toBe(mountsBefore);
 }, 120_000);
 
-afterAll(() => canaries.close());
+afterAll(() => {
+  canaries.close();
+  cgroup?.remove();
+});

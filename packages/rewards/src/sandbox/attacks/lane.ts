@@ -7,16 +7,19 @@ import type { Run, Tier } from "../protocol.ts";
 import { startSandbox } from "../sandbox.ts";
 import { type Attack, attackLimits, attackProgram, probeProgram } from "./attack-list.ts";
 import type { Canaries } from "./canaries.ts";
-import { type HostProcess, mountsOf, sandboxProcesses } from "./processes.ts";
+import type { PreparedCgroup } from "./prepared-cgroup.ts";
+import { cgroupsOf, type HostProcess, mountsOf, sandboxProcesses } from "./processes.ts";
 
 /** A user without a name, a login or files. */
-const plainUser = 61_234;
+export const plainUser = 61_234;
 
 export type LaneOptions = {
   readonly tier: Tier;
   /** Whether the daemon runs as a plain user; only root can make it so. */
   readonly asPlainUser: boolean;
   readonly python: string | undefined;
+  /** What root prepared for the plain user. */
+  readonly cgroup: PreparedCgroup | undefined;
   readonly canaries: Canaries;
 };
 
@@ -41,12 +44,12 @@ export type Probe = {
 
 export type Lane = {
   readonly attack: (attack: Attack) => Promise<Report>;
-  /** Ends the sandbox; whether everybody whom the attacks were to kill is alive, and what processes are left. */
-  readonly close: () => Promise<{ isCanaryAlive: boolean; processesLeft: readonly string[] }>;
+  /** Ends the sandbox; whether the process that attacks were to kill is alive, and what processes and cgroups are left. */
+  readonly close: () => Promise<{ isCanaryAlive: boolean; left: readonly string[] }>;
 };
 
 /** A command that starts the daemon in a world full of secrets: in its environment, in a descriptor, as another user. */
-export function wrapDaemon(canaries: Canaries, asPlainUser: boolean): string {
+function wrapDaemon({ canaries, asPlainUser, cgroup }: LaneOptions): string {
   const folder = mkdtempSync(join(canaries.folder, "lane-"));
   chmodSync(folder, 0o755);
   const binary = join(folder, "gradus-sandboxd");
@@ -57,6 +60,7 @@ export function wrapDaemon(canaries: Canaries, asPlainUser: boolean): string {
   const lines = [
     "#!/bin/sh",
     `export GRADUS_CANARY_TOKEN=${canaries.secret}`,
+    ...(cgroup?.joinFiles ?? []).map((file) => `echo $$ > ${file}`),
     `exec 9< ${join(canaries.folder, "secret.txt")}`,
     `exec ${become}${binary} "$@"`,
   ];
@@ -65,12 +69,14 @@ export function wrapDaemon(canaries: Canaries, asPlainUser: boolean): string {
 }
 
 /** Starts a sandbox of the tier, with one worker, and runs its first harmless test. */
-export async function openLane({ tier, asPlainUser, python, canaries }: LaneOptions): Promise<Lane> {
+export async function openLane(options: LaneOptions): Promise<Lane> {
+  const { tier, python, cgroup, canaries } = options;
   const sandbox = await startSandbox({
     tier,
     workers: 1,
-    binary: wrapDaemon(canaries, asPlainUser),
+    binary: wrapDaemon(options),
     ...(python === undefined ? {} : { python }),
+    ...(cgroup === undefined ? {} : { cgroup: cgroup.path }),
   });
   const daemonPid = sandbox.processId() ?? 0;
   const worker = sandboxProcesses(daemonPid).find(({ uid }) => uid !== process.getuid?.());
@@ -121,7 +127,7 @@ export async function openLane({ tier, asPlainUser, python, canaries }: LaneOpti
     canary.kill("SIGKILL");
     await canary.exited;
     const left = sandboxProcesses(daemonPid);
-    return { isCanaryAlive, processesLeft: left.map(({ pid, name }) => `${pid} ${name}`) };
+    return { isCanaryAlive, left: [...left.map(({ pid, name }) => `${pid} ${name}`), ...cgroupsOf(daemonPid)] };
   }
 
   // What a test finds in a fresh worker; the worker's second test, so that its first touch of files is paid for.

@@ -1,5 +1,5 @@
 // What of a sandbox can be seen from outside: its processes, their users, the mounts of its workers.
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 
 export type HostProcess = {
   readonly pid: number;
@@ -74,4 +74,14 @@ export function mountsOf(processes: readonly HostProcess[]): string[] {
       }
     })
     .sort();
+}
+
+/** The cgroups of a daemon, which names them by its process id. */
+export function cgroupsOf(daemon: number, folder = "/sys/fs/cgroup", depth = 5): string[] {
+  if (depth === 0 || !existsSync(folder)) return [];
+  const folders = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  return folders.flatMap(({ name }) => {
+    const path = `${folder}/${name}`;
+    return name === `gradus-${daemon}` ? [path] : cgroupsOf(daemon, path, depth - 1);
+  });
 }
