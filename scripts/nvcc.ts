@@ -46,9 +46,10 @@ export async function fetchNvcc(root: string): Promise<Nvcc> {
   ).catch((error: unknown) => ({ exitCode: 1, output: String(error) }));
   if (exitCode !== 0) {
     rmSync(fresh, { recursive: true, force: true });
-    const last = output.trim().split("\n").at(-1) ?? "";
+    const lines = output.trim().split("\n");
+    const reason = lines.find((line) => line.startsWith("ERROR")) ?? lines.at(-1) ?? "";
     throw new Error(
-      `nvcc could not be fetched (${last}); python3 with pip and the network are needed, or CUDA 13 with nvcc on PATH or in CUDA_HOME`,
+      `nvcc could not be fetched (${reason}); python3 with pip and the network are needed, or CUDA 13 with nvcc on PATH or in CUDA_HOME`,
     );
   }
   rmSync(folder, { recursive: true, force: true });

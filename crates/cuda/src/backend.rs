@@ -2,17 +2,14 @@
 
 use crate::buffer::Buffer;
 use crate::weight::Weight;
-use crate::{CudaBackend, cache, embedding, matmul, memory_ops, norm, optimizer, rope, sample, softmax, swiglu};
+use crate::{
+    CudaBackend, attention, cache, embedding, matmul, memory_ops, norm, optimizer, rope, sample, softmax, swiglu,
+};
 use gradus_ops::{
-    AdamW, AttentionShape, Backend, DeviceMemory, Error, KvPageShape, LogitAdjustments, LossRows, Precision, Result,
+    AdamW, AttentionShape, Backend, DeviceMemory, KvPageShape, LogitAdjustments, LossRows, Precision, Result,
     RmsNormShape, RopeShape, SampleRows,
 };
 use gradus_tensor::{DType, Element};
-
-/// An op whose kernels are not written yet.
-fn missing<T>(op: &'static str) -> Result<T> {
-    Err(Error::Invalid { op, reason: "there is no CUDA kernel for it in this version; take device \"cpu\"".to_owned() })
-}
 
 impl Backend for CudaBackend {
     type Buffer = Buffer;
@@ -170,28 +167,28 @@ impl Backend for CudaBackend {
     // ---- attention ----------------------------------------------------------------------------------------------
     fn attention(
         &self,
-        _: AttentionShape,
-        _: &Buffer,
-        _: &Buffer,
-        _: usize,
-        _: &mut Buffer,
-        _: &mut Buffer,
+        shape: AttentionShape,
+        qkv: &Buffer,
+        cu_seqlens: &Buffer,
+        sequences: usize,
+        out: &mut Buffer,
+        lse: &mut Buffer,
     ) -> Result<()> {
-        missing("attention")
+        attention::attention(self, shape, qkv, cu_seqlens, sequences, out, lse)
     }
     #[allow(clippy::too_many_arguments)]
     fn attention_backward(
         &self,
-        _: AttentionShape,
-        _: &Buffer,
-        _: &Buffer,
-        _: usize,
-        _: &Buffer,
-        _: &Buffer,
-        _: &Buffer,
-        _: &mut Buffer,
+        shape: AttentionShape,
+        qkv: &Buffer,
+        cu_seqlens: &Buffer,
+        sequences: usize,
+        out: &Buffer,
+        lse: &Buffer,
+        d_out: &Buffer,
+        d_qkv: &mut Buffer,
     ) -> Result<()> {
-        missing("attention_backward")
+        attention::attention_backward(self, shape, qkv, cu_seqlens, sequences, out, lse, d_out, d_qkv)
     }
     fn kv_append(
         &self,
@@ -217,18 +214,20 @@ impl Backend for CudaBackend {
     #[allow(clippy::too_many_arguments)]
     fn paged_attention(
         &self,
-        _: KvPageShape,
-        _: &Buffer,
-        _: usize,
-        _: &Buffer,
-        _: &Buffer,
-        _: &Buffer,
-        _: usize,
-        _: &Buffer,
-        _: &Buffer,
-        _: &mut Buffer,
+        shape: KvPageShape,
+        qkv: &Buffer,
+        tokens: usize,
+        positions: &Buffer,
+        sequences: &Buffer,
+        page_table: &Buffer,
+        pages_max: usize,
+        k_pages: &Buffer,
+        v_pages: &Buffer,
+        out: &mut Buffer,
     ) -> Result<()> {
-        missing("paged_attention")
+        attention::paged_attention(
+            self, shape, qkv, tokens, positions, sequences, page_table, pages_max, k_pages, v_pages, out,
+        )
     }
 
     // ---- mlp ----------------------------------------------------------------------------------------------------

@@ -1,23 +1,19 @@
-//! The kernels by name, with their parameters: the mirror of kernels/kernels.h, struct for struct.
+//! The kernels by name, with their parameters: the mirror of kernels/kernels.h, struct for struct and row for row.
 //!
-//! Both sides assert the size of every struct, and a launch checks it once more against the compiled kernel.
+//! Both sides assert the size of every struct, a launch checks it once more against the compiled kernel, and a test compares the rows with the
+//! simulator's table.
 
 use crate::driver::Address;
 use bytemuck::NoUninit;
 use std::marker::PhantomData;
 
 /// A row of a family's table: the kernel, the type of its parameters, the threads of its blocks and their shared memory.
+#[derive(Clone, Copy)]
 pub(crate) struct Kernel<P> {
     pub name: &'static str,
     pub threads: u32,
     pub shared_bytes: u32,
     params: PhantomData<P>,
-}
-
-impl<P> Kernel<P> {
-    const fn new(name: &'static str, threads: u32, shared_bytes: u32) -> Kernel<P> {
-        Kernel { name, threads, shared_bytes, params: PhantomData }
-    }
 }
 
 /// Declares parameter structs with their sizes; `NoUninit` refuses padding, which a struct must name.
@@ -31,17 +27,46 @@ macro_rules! params {
     )*};
 }
 
-// ---- copy ---------------------------------------------------------------------------------------------------------
+/// Declares kernels, a constant each, and for the test the rows of all.
+macro_rules! kernels {
+    ($($constant:ident: $params:ident = $name:literal, $threads:literal, $shared_bytes:literal;)*) => {
+        $(pub(crate) const $constant: Kernel<$params> =
+            Kernel { name: $name, threads: $threads, shared_bytes: $shared_bytes, params: PhantomData };)*
+
+        /// (name, bytes of the parameters, threads, bytes of shared memory)
+        #[cfg(test)]
+        const ROWS: &[(&str, usize, u32, u32)] = &[$(($name, size_of::<$params>(), $threads, $shared_bytes)),*];
+    };
+}
+
+// attention
+params! {
+    AttentionParams, 56 {
+        qkv: Address, cu_seqlens: Address, out: Address, lse: Address,
+        tokens: u32, sequences: u32, heads: u32, kv_heads: u32, head_dim: u32, scale: f32,
+    }
+    PagedAttentionParams, 80 {
+        qkv: Address, positions: Address, sequences: Address, page_table: Address, k_pages: Address, v_pages: Address,
+        out: Address, tokens: u32, pages_max: u32, heads: u32, kv_heads: u32, head_dim: u32, scale: f32,
+    }
+    AttentionDeltaParams, 40 {
+        out: Address, d_out: Address, delta: Address, tokens: u32, heads: u32, head_dim: u32, unused: u32,
+    }
+    AttentionBackwardParams, 72 {
+        qkv: Address, d_out: Address, lse: Address, delta: Address, cu_seqlens: Address, d_qkv: Address,
+        tokens: u32, sequences: u32, heads: u32, kv_heads: u32, head_dim: u32, scale: f32,
+    }
+}
+
+// copy
 params! {
     /// y[..elements] += x[..elements]
     AddParams, 24 { y: Address, x: Address, elements: u64 }
     /// Rows to another stride, in bf16.
     CopyRowsParams, 32 { from: Address, to: Address, m: u32, n: u32, ld_from: u32, ld_to: u32 }
 }
-pub(crate) const ADD_F32: Kernel<AddParams> = Kernel::new("add_f32", 256, 0);
-pub(crate) const COPY_ROWS_BF16: Kernel<CopyRowsParams> = Kernel::new("copy_rows_bf16", 256, 0);
 
-// ---- gemm ---------------------------------------------------------------------------------------------------------
+// gemm
 params! {
     GemmForwardParams, 56 {
         x: Address, weight: Address, bias: Address, y: Address,
@@ -59,29 +84,8 @@ params! {
     /// Rows of f32 to another stride, rounded to bf16.
     CastRowsParams, 32 { from: Address, to: Address, m: u32, n: u32, ld_from: u32, ld_to: u32 }
 }
-pub(crate) const GEMM_BACKWARD_INPUT_128X256: Kernel<GemmBackwardInputParams> =
-    Kernel::new("gemm_backward_input_128x256", 256, 98304);
-pub(crate) const GEMM_BACKWARD_INPUT_128X128: Kernel<GemmBackwardInputParams> =
-    Kernel::new("gemm_backward_input_128x128", 128, 65536);
-pub(crate) const GEMM_BACKWARD_WEIGHT_128X128: Kernel<GemmBackwardWeightParams> =
-    Kernel::new("gemm_backward_weight_128x128", 256, 65536);
-pub(crate) const COLUMN_SUM: Kernel<ColumnSumParams> = Kernel::new("column_sum", 1024, 4224);
-pub(crate) const CAST_ROWS: Kernel<CastRowsParams> = Kernel::new("cast_rows", 256, 0);
 
-/// The two kernels of one forward tile: y in bf16, and in f32.
-pub(crate) type ForwardKernels = [Kernel<GemmForwardParams>; 2];
-pub(crate) const GEMM_FORWARD_128X256: ForwardKernels =
-    [Kernel::new("gemm_forward_128x256_bf16", 256, 98304), Kernel::new("gemm_forward_128x256_f32", 256, 98304)];
-pub(crate) const GEMM_FORWARD_128X128: ForwardKernels =
-    [Kernel::new("gemm_forward_128x128_bf16", 128, 65536), Kernel::new("gemm_forward_128x128_f32", 128, 65536)];
-pub(crate) const GEMM_DECODE_16X8: ForwardKernels =
-    [Kernel::new("gemm_decode_16x8_bf16", 128, 49152), Kernel::new("gemm_decode_16x8_f32", 128, 49152)];
-pub(crate) const GEMM_DECODE_16X32: ForwardKernels =
-    [Kernel::new("gemm_decode_16x32_bf16", 128, 98304), Kernel::new("gemm_decode_16x32_f32", 128, 98304)];
-pub(crate) const GEMM_DECODE_64X32: ForwardKernels =
-    [Kernel::new("gemm_decode_64x32_bf16", 128, 98304), Kernel::new("gemm_decode_64x32_f32", 128, 98304)];
-
-// ---- embedding ----------------------------------------------------------------------------------------------------
+// embedding
 params! {
     EmbeddingParams, 40 { weight: Address, ids: Address, out: Address, tokens: u32, cols: u32, ld_weight: u32, unused: u32 }
     EmbeddingBackwardParams, 40 {
@@ -89,14 +93,8 @@ params! {
     }
     RowsParams, 32 { x: Address, indices: Address, out: Address, rows: u32, dim: u32 }
 }
-pub(crate) const EMBEDDING_BF16: Kernel<EmbeddingParams> = Kernel::new("embedding_bf16", 256, 0);
-pub(crate) const EMBEDDING_F32: Kernel<EmbeddingParams> = Kernel::new("embedding_f32", 256, 0);
-pub(crate) const EMBEDDING_BACKWARD: Kernel<EmbeddingBackwardParams> = Kernel::new("embedding_backward", 256, 32);
-pub(crate) const GATHER_ROWS_16: Kernel<RowsParams> = Kernel::new("gather_rows_16", 256, 0);
-pub(crate) const GATHER_ROWS_32: Kernel<RowsParams> = Kernel::new("gather_rows_32", 256, 0);
-pub(crate) const SCATTER_ADD_ROWS: Kernel<RowsParams> = Kernel::new("scatter_add_rows", 256, 0);
 
-// ---- norm ---------------------------------------------------------------------------------------------------------
+// norm
 params! {
     RmsNormParams, 64 {
         residual: Address, delta: Address, weight: Address, sum: Address, rstd: Address, out: Address,
@@ -119,39 +117,27 @@ params! {
         tokens: u32, heads_all: u32, heads_normed: u32, first_head: u32, heads: u32, head_dim: u32,
     }
 }
-pub(crate) const RMS_NORM_BF16: Kernel<RmsNormParams> = Kernel::new("rms_norm_bf16", 256, 32);
-pub(crate) const RMS_NORM_F32: Kernel<RmsNormParams> = Kernel::new("rms_norm_f32", 256, 32);
-pub(crate) const RMS_NORM_BACKWARD: Kernel<RmsNormBackwardParams> = Kernel::new("rms_norm_backward", 256, 32);
-pub(crate) const RMS_NORM_WEIGHT: Kernel<RmsNormWeightParams> = Kernel::new("rms_norm_weight", 1024, 4224);
-pub(crate) const QK_NORM: Kernel<QkNormParams> = Kernel::new("qk_norm", 256, 0);
-pub(crate) const QK_NORM_BACKWARD: Kernel<QkNormBackwardParams> = Kernel::new("qk_norm_backward", 256, 0);
-pub(crate) const QK_NORM_WEIGHT: Kernel<QkNormWeightParams> = Kernel::new("qk_norm_weight", 256, 0);
 
-// ---- rope ---------------------------------------------------------------------------------------------------------
+// rope
 params! {
     RopeParams, 40 { table: Address, positions: Address, qkv: Address, rows: u32, heads: u32, head_dim: u32, ld: u32 }
 }
-pub(crate) const ROPE: Kernel<RopeParams> = Kernel::new("rope", 256, 0);
-pub(crate) const ROPE_BACKWARD: Kernel<RopeParams> = Kernel::new("rope_backward", 256, 0);
 
-// ---- cache --------------------------------------------------------------------------------------------------------
+// cache
 params! {
     KvAppendParams, 48 {
         qkv: Address, slots: Address, k_pages: Address, v_pages: Address,
         tokens: u32, heads: u32, kv_heads: u32, head_dim: u32,
     }
 }
-pub(crate) const KV_APPEND: Kernel<KvAppendParams> = Kernel::new("kv_append", 256, 0);
 
-// ---- mlp ----------------------------------------------------------------------------------------------------------
+// mlp
 params! {
     SwigluParams, 24 { gate_up: Address, out: Address, tokens: u32, ffn: u32 }
     SwigluBackwardParams, 32 { gate_up: Address, d_out: Address, d_gate_up: Address, tokens: u32, ffn: u32 }
 }
-pub(crate) const SWIGLU: Kernel<SwigluParams> = Kernel::new("swiglu", 256, 0);
-pub(crate) const SWIGLU_BACKWARD: Kernel<SwigluBackwardParams> = Kernel::new("swiglu_backward", 256, 0);
 
-// ---- loss ---------------------------------------------------------------------------------------------------------
+// loss
 params! {
     SoftmaxStatisticsParams, 56 {
         logits: Address, targets: Address, inv_t: Address, lse: Address, logprob: Address, entropy: Address,
@@ -161,10 +147,8 @@ params! {
         logits: Address, targets: Address, inv_t: Address, lse: Address, coefficient: Address, rows: u32, vocab: u32,
     }
 }
-pub(crate) const SOFTMAX_STATISTICS: Kernel<SoftmaxStatisticsParams> = Kernel::new("softmax_statistics", 1024, 512);
-pub(crate) const SOFTMAX_BACKWARD: Kernel<SoftmaxBackwardParams> = Kernel::new("softmax_backward", 256, 0);
 
-// ---- sampling -----------------------------------------------------------------------------------------------------
+// sampling
 params! {
     SampleParams, 104 {
         logits: Address, inv_t: Address, greedy: Address, streams: Address, positions: Address,
@@ -176,13 +160,8 @@ params! {
         reductions: Address, saved: Address, rows: u32, vocab: u32,
     }
 }
-/// Ids that the sampler's shared memory has room for.
-pub(crate) const SAMPLE_VOCAB_MAX: usize = 256 * 1024;
-pub(crate) const SAMPLE: Kernel<SampleParams> = Kernel::new("sample", 1024, 21024);
-pub(crate) const ADJUST_LOGITS: Kernel<AdjustLogitsParams> = Kernel::new("adjust_logits", 128, 0);
-pub(crate) const RESTORE_LOGITS: Kernel<AdjustLogitsParams> = Kernel::new("restore_logits", 128, 0);
 
-// ---- optim --------------------------------------------------------------------------------------------------------
+// optim
 params! {
     /// The factors of one update, computed in f64 and rounded once.
     AdamWFactors, 32 {
@@ -194,7 +173,106 @@ params! {
     }
     SumOfSquaresParams, 24 { values: Address, partials: Address, len: u64 }
 }
-/// Elements of one partial sum.
+
+kernels! {
+    // attention
+    ATTENTION_64: AttentionParams = "attention_64", 128, 40960;
+    ATTENTION_128: AttentionParams = "attention_128", 128, 81920;
+    PAGED_ATTENTION_64: PagedAttentionParams = "paged_attention_64", 128, 34816;
+    PAGED_ATTENTION_128: PagedAttentionParams = "paged_attention_128", 128, 69632;
+    ATTENTION_DELTA: AttentionDeltaParams = "attention_delta", 256, 0;
+    ATTENTION_BACKWARD_KV_64: AttentionBackwardParams = "attention_backward_kv_64", 128, 33280;
+    ATTENTION_BACKWARD_KV_128: AttentionBackwardParams = "attention_backward_kv_128", 128, 66048;
+    ATTENTION_BACKWARD_Q_64: AttentionBackwardParams = "attention_backward_q_64", 128, 32768;
+    ATTENTION_BACKWARD_Q_128: AttentionBackwardParams = "attention_backward_q_128", 128, 65536;
+    // cache
+    KV_APPEND: KvAppendParams = "kv_append", 256, 0;
+    // copy
+    ADD_F32: AddParams = "add_f32", 256, 0;
+    COPY_ROWS_BF16: CopyRowsParams = "copy_rows_bf16", 256, 0;
+    // embedding
+    EMBEDDING_BF16: EmbeddingParams = "embedding_bf16", 256, 0;
+    EMBEDDING_F32: EmbeddingParams = "embedding_f32", 256, 0;
+    EMBEDDING_BACKWARD: EmbeddingBackwardParams = "embedding_backward", 256, 32;
+    GATHER_ROWS_16: RowsParams = "gather_rows_16", 256, 0;
+    GATHER_ROWS_32: RowsParams = "gather_rows_32", 256, 0;
+    SCATTER_ADD_ROWS: RowsParams = "scatter_add_rows", 256, 0;
+    // gemm
+    GEMM_BACKWARD_INPUT_128X256: GemmBackwardInputParams = "gemm_backward_input_128x256", 256, 98304;
+    GEMM_BACKWARD_INPUT_128X128: GemmBackwardInputParams = "gemm_backward_input_128x128", 128, 65536;
+    GEMM_BACKWARD_WEIGHT_128X128: GemmBackwardWeightParams = "gemm_backward_weight_128x128", 256, 65536;
+    COLUMN_SUM: ColumnSumParams = "column_sum", 1024, 4224;
+    CAST_ROWS: CastRowsParams = "cast_rows", 256, 0;
+    GEMM_FORWARD_128X256_BF16: GemmForwardParams = "gemm_forward_128x256_bf16", 256, 98304;
+    GEMM_FORWARD_128X256_F32: GemmForwardParams = "gemm_forward_128x256_f32", 256, 98304;
+    GEMM_FORWARD_128X128_BF16: GemmForwardParams = "gemm_forward_128x128_bf16", 128, 65536;
+    GEMM_FORWARD_128X128_F32: GemmForwardParams = "gemm_forward_128x128_f32", 128, 65536;
+    GEMM_DECODE_16X8_BF16: GemmForwardParams = "gemm_decode_16x8_bf16", 128, 49152;
+    GEMM_DECODE_16X8_F32: GemmForwardParams = "gemm_decode_16x8_f32", 128, 49152;
+    GEMM_DECODE_16X32_BF16: GemmForwardParams = "gemm_decode_16x32_bf16", 128, 98304;
+    GEMM_DECODE_16X32_F32: GemmForwardParams = "gemm_decode_16x32_f32", 128, 98304;
+    GEMM_DECODE_64X32_BF16: GemmForwardParams = "gemm_decode_64x32_bf16", 128, 98304;
+    GEMM_DECODE_64X32_F32: GemmForwardParams = "gemm_decode_64x32_f32", 128, 98304;
+    // loss
+    SOFTMAX_STATISTICS: SoftmaxStatisticsParams = "softmax_statistics", 1024, 512;
+    SOFTMAX_BACKWARD: SoftmaxBackwardParams = "softmax_backward", 256, 0;
+    // mlp
+    SWIGLU: SwigluParams = "swiglu", 256, 0;
+    SWIGLU_BACKWARD: SwigluBackwardParams = "swiglu_backward", 256, 0;
+    // norm
+    RMS_NORM_BF16: RmsNormParams = "rms_norm_bf16", 256, 32;
+    RMS_NORM_F32: RmsNormParams = "rms_norm_f32", 256, 32;
+    RMS_NORM_BACKWARD: RmsNormBackwardParams = "rms_norm_backward", 256, 32;
+    RMS_NORM_WEIGHT: RmsNormWeightParams = "rms_norm_weight", 1024, 4224;
+    QK_NORM: QkNormParams = "qk_norm", 256, 0;
+    QK_NORM_BACKWARD: QkNormBackwardParams = "qk_norm_backward", 256, 0;
+    QK_NORM_WEIGHT: QkNormWeightParams = "qk_norm_weight", 256, 0;
+    // optim
+    ADAMW: AdamWParams = "adamw", 256, 0;
+    SUM_OF_SQUARES: SumOfSquaresParams = "sum_of_squares", 256, 64;
+    // rope
+    ROPE: RopeParams = "rope", 256, 0;
+    ROPE_BACKWARD: RopeParams = "rope_backward", 256, 0;
+    // sampling
+    SAMPLE: SampleParams = "sample", 1024, 21024;
+    ADJUST_LOGITS: AdjustLogitsParams = "adjust_logits", 128, 0;
+    RESTORE_LOGITS: AdjustLogitsParams = "restore_logits", 128, 0;
+}
+
+/// Kernels that differ in the type of their output: bf16, and f32.
+pub(crate) type ForwardKernels = [Kernel<GemmForwardParams>; 2];
+pub(crate) const GEMM_FORWARD_128X256: ForwardKernels = [GEMM_FORWARD_128X256_BF16, GEMM_FORWARD_128X256_F32];
+pub(crate) const GEMM_FORWARD_128X128: ForwardKernels = [GEMM_FORWARD_128X128_BF16, GEMM_FORWARD_128X128_F32];
+pub(crate) const GEMM_DECODE_16X8: ForwardKernels = [GEMM_DECODE_16X8_BF16, GEMM_DECODE_16X8_F32];
+pub(crate) const GEMM_DECODE_16X32: ForwardKernels = [GEMM_DECODE_16X32_BF16, GEMM_DECODE_16X32_F32];
+pub(crate) const GEMM_DECODE_64X32: ForwardKernels = [GEMM_DECODE_64X32_BF16, GEMM_DECODE_64X32_F32];
+
+/// Ids that the sampler's shared memory has room for.
+pub(crate) const SAMPLE_VOCAB_MAX: usize = 256 * 1024;
+/// Elements of one partial sum of squares.
 pub(crate) const SUM_OF_SQUARES_BLOCK: usize = 64 * 1024;
-pub(crate) const ADAMW: Kernel<AdamWParams> = Kernel::new("adamw", 256, 0);
-pub(crate) const SUM_OF_SQUARES: Kernel<SumOfSquaresParams> = Kernel::new("sum_of_squares", 256, 64);
+
+#[cfg(test)]
+mod tests {
+    use super::ROWS;
+    use crate::SimDriver;
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    /// Kernels that no op launches: a page is copied by the driver; the compact optimizer state is for policies that fill a GPU.
+    const UNUSED: [&str; 2] = ["adamw_compact", "kv_copy_page"];
+
+    #[test]
+    fn rows_are_those_of_the_kernels_themselves() {
+        let library = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../build/kernels/libgradus_cuda_sim.so");
+        let driver = SimDriver::open(&library, 1).unwrap_or_else(|error| panic!("{error}"));
+        let mut expected: BTreeMap<String, (usize, u32, u32)> = driver
+            .kernels()
+            .into_iter()
+            .map(|kernel| (kernel.name, (kernel.params_bytes as usize, kernel.threads_max, kernel.shared_bytes)))
+            .collect();
+        expected.retain(|name, _| !UNUSED.contains(&name.as_str()));
+        let rows = ROWS.iter().map(|&(name, params, threads, shared)| (name.to_owned(), (params, threads, shared)));
+        assert_eq!(rows.collect::<BTreeMap<_, _>>(), expected);
+    }
+}

@@ -6,7 +6,7 @@
 //! # To add an op
 //!
 //! 1. kernels/<family>/<family>.h: the parameter struct with its `static_assert`, and a row in the family's table; the kernel in a `.cu`.
-//! 2. `kernels.rs`: a `Kernel` constant and the struct in `params!`, with the same size.
+//! 2. `kernels.rs`: the struct in `params!` with the same size, and its row in `kernels!`.
 //! 3. A file for the family, one function an op: take addresses from the buffers (each checks dtype and length in the op's name), then
 //!    launch. `swiglu.rs` is the pattern:
 //!    ```text
@@ -15,9 +15,10 @@
 //!    // SAFETY: both lengths were checked.
 //!    unsafe { backend.launch(call, &KERNEL, [rows as u32, 1, 1], &params) }
 //!    ```
-//! 4. `backend.rs`: the op's line calls it instead of `missing`.
+//! 4. `backend.rs`: the op's line calls it.
 //! 5. tests/: the op on the simulator against the CPU backend, at odd sizes.
 
+mod attention;
 mod backend;
 mod buffer;
 mod cache;
@@ -44,7 +45,7 @@ pub use buffer::Buffer;
 pub use cuda_driver::{CudaDriver, Unavailable, gpu_properties};
 pub use driver::{Address, DeviceProperties, Driver, DriverError, Event, Launch, Status, Stream};
 pub use pack::{KernelPack, Module, PACK_VARIABLE, PackError};
-pub use sim_driver::{SIM_VARIABLE, SimDriver, SimUnavailable};
+pub use sim_driver::{SIM_VARIABLE, SimDriver, SimKernel, SimUnavailable};
 pub use weight::Weight;
 
 use device::{Call, Device};

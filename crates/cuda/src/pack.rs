@@ -3,7 +3,7 @@
 //! ```text
 //! 0..8    "GRADUSK1"
 //! 8..16   length of the header, u64, little-endian
-//! header  JSON: {"compiler": "13.0.88", "modules": [{"name": "gemm/matmul", "arch": "sm_90a", "kernels": ["…"],
+//! header  JSON: {"compiler": "13.0.88", "sources": "hash of what was compiled", "modules": [{"name": "gemm/matmul", "arch": "sm_90a", "kernels": ["…"],
 //!         "offset": 0, "bytes": 1234, "sha256": "…"}]}
 //! images  one after another; offsets count from the end of the header
 //! ```
@@ -37,6 +37,9 @@ pub enum PackError {
 #[serde(deny_unknown_fields)]
 struct Header {
     compiler: String,
+    /// For the scripts, which compile again what has changed.
+    #[serde(rename = "sources")]
+    _sources: String,
     modules: Vec<Module>,
 }
 
@@ -92,7 +95,7 @@ impl KernelPack {
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         let (header, images) =
             rest.split_at_checked(length).ok_or_else(|| damaged("it ends within its header".to_owned()))?;
-        let Header { compiler, modules } =
+        let Header { compiler, modules, .. } =
             serde_json::from_slice(header).map_err(|error| damaged(format!("its header: {error}")))?;
         for module in &modules {
             let Module { name, arch, .. } = module;
@@ -172,7 +175,7 @@ mod tests {
             }));
             body.extend_from_slice(image);
         }
-        let header = serde_json::json!({ "compiler": "13.0.88", "modules": modules }).to_string();
+        let header = serde_json::json!({ "compiler": "13.0.88", "sources": "00", "modules": modules }).to_string();
         [MAGIC.as_slice(), &(header.len() as u64).to_le_bytes(), header.as_bytes(), &body].concat()
     }
 

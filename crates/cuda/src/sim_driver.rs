@@ -33,6 +33,24 @@ pub enum SimUnavailable {
 
 type Failure = *const c_char;
 
+/// A row of the library's table, as kernels/sim/sim.h declares it.
+#[repr(C)]
+struct Row {
+    name: *const c_char,
+    params_bytes: u32,
+    threads_max: u32,
+    shared_bytes: u32,
+}
+
+/// A kernel of the library: what a launch of it takes.
+#[derive(Clone, Debug)]
+pub struct SimKernel {
+    pub name: String,
+    pub params_bytes: u32,
+    pub threads_max: u32,
+    pub shared_bytes: u32,
+}
+
 /// The functions of kernels/sim/sim.h.
 struct Functions {
     alloc: unsafe extern "C" fn(u64, *mut u64) -> Failure,
@@ -41,6 +59,7 @@ struct Functions {
     copy_to_host: unsafe extern "C" fn(*mut c_void, u64, u64) -> Failure,
     copy_on_device: unsafe extern "C" fn(u64, u64, u64) -> Failure,
     fill: unsafe extern "C" fn(u64, u8, u64) -> Failure,
+    kernel: unsafe extern "C" fn(u32) -> *const Row,
     launch: unsafe extern "C" fn(*const c_char, *const u32, *const u32, u32, *const c_void, u32, u64) -> Failure,
 }
 
@@ -90,6 +109,7 @@ impl SimDriver {
             copy_to_host: symbol(&library, "gradus_sim_copy_to_host").map_err(unusable)?,
             copy_on_device: symbol(&library, "gradus_sim_copy_on_device").map_err(unusable)?,
             fill: symbol(&library, "gradus_sim_fill").map_err(unusable)?,
+            kernel: symbol(&library, "gradus_sim_kernel").map_err(unusable)?,
             launch: symbol(&library, "gradus_sim_launch").map_err(unusable)?,
         };
         let properties = DeviceProperties {
@@ -107,6 +127,19 @@ impl SimDriver {
             events: Mutex::default(),
             _library: library,
         })
+    }
+
+    /// Every kernel of the library.
+    pub fn kernels(&self) -> Vec<SimKernel> {
+        let row = |index| {
+            // SAFETY: the library's own table, which lives as long as it; null is its end.
+            let row = unsafe { (self.functions.kernel)(index).as_ref() }?;
+            // SAFETY: a name in the library's read-only memory.
+            let name = unsafe { CStr::from_ptr(row.name) }.to_string_lossy().into_owned();
+            let Row { params_bytes, threads_max, shared_bytes, .. } = *row;
+            Some(SimKernel { name, params_bytes, threads_max, shared_bytes })
+        };
+        (0..).map_while(row).collect()
     }
 
     fn marks(&self) -> std::sync::MutexGuard<'_, Vec<Option<Instant>>> {

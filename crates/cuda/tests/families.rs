@@ -1,0 +1,241 @@
+//! Every other op on the simulator against the CPU backend in bf16, at odd sizes: what both store is rounded once, so they differ by one
+//! rounding at most where sums have other orders.
+#![allow(clippy::unwrap_used)]
+
+mod simulated;
+
+use gradus_cpu::CpuBackend;
+use gradus_ops::{
+    AdamW, AttentionShape, Backend, KvPageShape, LossRows, PAGE_TOKENS, Precision, RmsNormShape, RopeShape,
+};
+use gradus_tensor::DType;
+use gradus_testing::on_backend::{buffer, halves, poisoned, read, read_floats, row_major, weight};
+use gradus_testing::{integers, relative_l2, uniform};
+use simulated::backend;
+
+/// Of what is stored in bf16: a rounding differs here and there.
+const ROUNDED: f64 = 4e-3;
+/// Of f32 results of bf16 inputs.
+const SUMS: f64 = 1e-4;
+
+/// Runs `op` on both backends, and compares each of its results within its tolerance.
+macro_rules! agree {
+    ($what:expr, $op:expr, $tolerances:expr) => {{
+        let found = {
+            let backend = &backend(7);
+            $op(backend)
+        };
+        let expected = {
+            let backend = &CpuBackend::new(Some(1)).unwrap();
+            $op(backend)
+        };
+        for (index, ((found, expected), tolerance)) in found.iter().zip(&expected).zip($tolerances).enumerate() {
+            let expected: Vec<f64> = expected.iter().copied().map(f64::from).collect();
+            let distance = relative_l2(found, &expected);
+            assert!(distance <= tolerance, "{:?}, result {index}: {distance:e} from the CPU's", $what);
+        }
+    }};
+}
+
+fn bf16_vector<B: Backend>(backend: &B, seed: u64, len: usize) -> B::Weight {
+    weight(backend, Precision::Bf16, (len, 1), &uniform(seed, len))
+}
+
+#[test]
+fn norms_and_their_gradients() {
+    fn run<B: Backend>(backend: &B, rows: usize, dim: usize) -> Vec<Vec<f32>> {
+        let shape = RmsNormShape { rows, dim, eps: 1e-6 };
+        let len = rows * dim;
+        let (residual, delta) = (halves(backend, &uniform(1, len)), buffer(backend, &uniform(2, len)));
+        let w = bf16_vector(backend, 3, dim);
+        let [mut sum, mut out] = [(); 2].map(|()| poisoned(backend, DType::BF16, len));
+        let mut rstd = poisoned(backend, DType::F32, rows);
+        backend.rms_norm(shape, &residual, Some(&delta), &w, &mut sum, &mut rstd, &mut out).unwrap();
+        let d_out = buffer(backend, &uniform(4, len));
+        let mut d_sum = buffer(backend, &uniform(5, len));
+        let mut d_weight = weight(backend, Precision::F32, (dim, 1), &uniform(6, dim));
+        backend.rms_norm_backward(shape, &sum, &rstd, &w, &d_out, &mut d_sum, &mut d_weight).unwrap();
+        let results = [read_floats(backend, DType::BF16, &sum), read_floats(backend, DType::BF16, &out)];
+        let gradients = [read(backend, &rstd), read(backend, &d_sum), row_major(backend, &d_weight)];
+        // Without a delta, from a residual in F32.
+        let residual = buffer(backend, &uniform(1, len));
+        backend.rms_norm(shape, &residual, None, &w, &mut sum, &mut rstd, &mut out).unwrap();
+        results.into_iter().chain(gradients).chain([read_floats(backend, DType::BF16, &out)]).collect()
+    }
+    for (rows, dim) in [(1, 8), (3, 99), (70, 16), (2, 989)] {
+        agree!((rows, dim), |backend: &_| run(backend, rows, dim), [0.0, ROUNDED, SUMS, SUMS, SUMS, ROUNDED]);
+    }
+}
+
+const SHAPES: [AttentionShape; 3] = [
+    AttentionShape { heads: 4, kv_heads: 2, head_dim: 16 },
+    AttentionShape { heads: 3, kv_heads: 1, head_dim: 72 },
+    AttentionShape { heads: 2, kv_heads: 2, head_dim: 64 },
+];
+
+#[test]
+fn norms_of_heads_and_rope() {
+    fn run<B: Backend>(backend: &B, shape: AttentionShape, tokens: usize) -> Vec<Vec<f32>> {
+        let (len, head_dim) = (tokens * shape.qkv_dim(), shape.head_dim);
+        let qkv = halves(backend, &uniform(1, len));
+        let (q, k) = (bf16_vector(backend, 2, head_dim), bf16_vector(backend, 3, head_dim));
+        let mut rstd = poisoned(backend, DType::F32, tokens * (shape.heads + shape.kv_heads));
+        let mut out = poisoned(backend, DType::BF16, len);
+        backend.qk_norm(shape, tokens, 1e-6, &qkv, &q, &k, &mut rstd, &mut out).unwrap();
+        let normed = read_floats(backend, DType::BF16, &out);
+        let mut d_qkv = buffer(backend, &uniform(4, len));
+        let [mut d_q, mut d_k] =
+            [5, 6].map(|seed| weight(backend, Precision::F32, (head_dim, 1), &uniform(seed, head_dim)));
+        backend.qk_norm_backward(shape, tokens, &qkv, &rstd, &q, &k, &mut d_qkv, &mut d_q, &mut d_k).unwrap();
+        let gradients = [read(backend, &d_qkv), row_major(backend, &d_q), row_major(backend, &d_k)];
+        let rope = RopeShape { attention: shape, rows: tokens, positions_max: 32 };
+        let table = buffer(backend, &uniform(7, 32 * head_dim));
+        let positions = buffer(backend, &integers(8, tokens, 32));
+        let mut rotated = halves(backend, &uniform(9, len));
+        backend.rope(rope, &table, &positions, &mut rotated).unwrap();
+        let mut d_rotated = buffer(backend, &uniform(9, len));
+        backend.rope_backward(rope, &table, &positions, &mut d_rotated).unwrap();
+        let rotations = [read_floats(backend, DType::BF16, &rotated), read(backend, &d_rotated)];
+        [normed].into_iter().chain(gradients).chain(rotations).collect()
+    }
+    for (shape, tokens) in SHAPES.into_iter().zip([5, 70, 1]) {
+        let tolerances = [ROUNDED, SUMS, SUMS, SUMS, ROUNDED, SUMS];
+        agree!((shape, tokens), |backend: &_| run(backend, shape, tokens), tolerances);
+    }
+}
+
+#[test]
+fn activations_and_embeddings() {
+    fn run<B: Backend>(backend: &B, tokens: usize, dim: usize) -> Vec<Vec<f32>> {
+        let gate_up = halves(backend, &uniform(1, tokens * 2 * dim));
+        let mut out = poisoned(backend, DType::BF16, tokens * dim);
+        backend.swiglu(&gate_up, tokens, dim, &mut out).unwrap();
+        let d_out = buffer(backend, &uniform(2, tokens * dim));
+        let mut d_gate_up = poisoned(backend, DType::F32, tokens * 2 * dim);
+        backend.swiglu_backward(&gate_up, tokens, dim, &d_out, &mut d_gate_up).unwrap();
+        let vocab = 11;
+        let table = weight(backend, Precision::Bf16, (vocab, dim), &uniform(3, vocab * dim));
+        let ids = buffer(backend, &integers(4, tokens, vocab as u32));
+        let mut embedded = poisoned(backend, DType::BF16, tokens * dim);
+        backend.embedding(&table, &ids, tokens, &mut embedded).unwrap();
+        let mut d_table = weight(backend, Precision::F32, (vocab, dim), &uniform(5, vocab * dim));
+        backend.embedding_backward(&mut d_table, &ids, tokens, &d_out).unwrap();
+        vec![
+            read_floats(backend, DType::BF16, &out),
+            read(backend, &d_gate_up),
+            read_floats(backend, DType::BF16, &embedded),
+            row_major(backend, &d_table),
+        ]
+    }
+    for (tokens, dim) in [(1, 8), (33, 99), (300, 5)] {
+        agree!((tokens, dim), |backend: &_| run(backend, tokens, dim), [ROUNDED, SUMS, 0.0, 0.0]);
+    }
+}
+
+#[test]
+fn losses() {
+    fn run<B: Backend>(backend: &B, count: usize, vocab: usize) -> Vec<Vec<f32>> {
+        let values: Vec<f32> = uniform(1, count * vocab).iter().map(|value| 8.0 * value).collect();
+        let mut logits = buffer(backend, &values);
+        let targets = buffer(backend, &integers(2, count, vocab as u32));
+        let inv_t = buffer(backend, &vec![1.25_f32; count]);
+        let rows = || LossRows { rows: count, vocab, targets: &targets, inv_t: &inv_t };
+        let [mut lse, mut logprob, mut entropy] = [(); 3].map(|()| poisoned(backend, DType::F32, count));
+        backend.softmax_statistics(&logits, rows(), &mut lse, &mut logprob, &mut entropy).unwrap();
+        let coefficient = buffer(backend, &uniform(3, count));
+        backend.softmax_backward(&mut logits, rows(), &lse, &coefficient).unwrap();
+        vec![read(backend, &lse), read(backend, &logprob), read(backend, &entropy), read(backend, &logits)]
+    }
+    for (count, vocab) in [(1, 3), (5, 260), (3, 5003)] {
+        agree!((count, vocab), |backend: &_| run(backend, count, vocab), [1e-6, 1e-5, 1e-5, 1e-5]);
+    }
+}
+
+#[test]
+fn attention_forward_and_backward() {
+    fn run<B: Backend>(backend: &B, shape: AttentionShape, lengths: &[usize]) -> Vec<Vec<f32>> {
+        let ends = lengths.iter().scan(0, |end, length| {
+            *end += *length as u32;
+            Some(*end)
+        });
+        let cu_seqlens: Vec<u32> = [0].into_iter().chain(ends).collect();
+        let tokens: usize = lengths.iter().sum();
+        let qkv = halves(backend, &uniform(1, tokens * shape.qkv_dim()));
+        let cu_seqlens = buffer(backend, &cu_seqlens);
+        let mut out = poisoned(backend, DType::BF16, tokens * shape.q_dim());
+        let mut lse = poisoned(backend, DType::F32, tokens * shape.heads);
+        backend.attention(shape, &qkv, &cu_seqlens, lengths.len(), &mut out, &mut lse).unwrap();
+        let d_out = buffer(backend, &uniform(2, tokens * shape.q_dim()));
+        let mut d_qkv = poisoned(backend, DType::F32, tokens * shape.qkv_dim());
+        backend.attention_backward(shape, &qkv, &cu_seqlens, lengths.len(), &out, &lse, &d_out, &mut d_qkv).unwrap();
+        vec![read_floats(backend, DType::BF16, &out), read(backend, &lse), read(backend, &d_qkv)]
+    }
+    for shape in SHAPES {
+        // P and d_out are bf16 operands on a GPU, f32 on the CPU.
+        agree!(shape, |backend: &_| run(backend, shape, &[1, 70, 33]), [1e-2, 1e-5, 1e-2]);
+    }
+}
+
+/// Rows in a batch of pages have the bits of packed attention.
+#[test]
+fn paged_attention_has_the_bits_of_the_packed_one() {
+    let backend = backend(3);
+    for shape in SHAPES {
+        let tokens = 37;
+        let qkv = halves(&backend, &uniform(1, tokens * shape.qkv_dim()));
+        let mut out = poisoned(&backend, DType::BF16, tokens * shape.q_dim());
+        let mut lse = poisoned(&backend, DType::F32, tokens * shape.heads);
+        let cu_seqlens = buffer(&backend, &[0, tokens as u32]);
+        backend.attention(shape, &qkv, &cu_seqlens, 1, &mut out, &mut lse).unwrap();
+        let pages = KvPageShape { attention: shape, pages: 5 };
+        let table = [4_u32, 1, 2];
+        let slots: Vec<u32> = (0..tokens)
+            .map(|token| table[token / PAGE_TOKENS] * PAGE_TOKENS as u32 + (token % PAGE_TOKENS) as u32)
+            .collect();
+        let [mut keys, mut values] = [(); 2].map(|()| backend.alloc(DType::BF16, pages.elements()).unwrap());
+        backend.kv_append(pages, &qkv, &buffer(&backend, &slots), tokens, &mut keys, &mut values).unwrap();
+        let positions: Vec<u32> = (0..tokens as u32).collect();
+        let (positions, sequences) = (buffer(&backend, &positions), buffer(&backend, &vec![0_u32; tokens]));
+        let mut paged = poisoned(&backend, DType::BF16, tokens * shape.q_dim());
+        let table = buffer(&backend, &table);
+        backend
+            .paged_attention(pages, &qkv, tokens, &positions, &sequences, &table, 3, &keys, &values, &mut paged)
+            .unwrap();
+        assert!(read::<_, half::bf16>(&backend, &paged) == read::<_, half::bf16>(&backend, &out), "{shape:?}");
+    }
+    let shape = AttentionShape { heads: 2, kv_heads: 2, head_dim: 136 };
+    let (qkv, ends) = (halves(&backend, &[0.0; 816]), buffer(&backend, &[0_u32, 1]));
+    let (mut out, mut lse) = (poisoned(&backend, DType::BF16, 272), poisoned(&backend, DType::F32, 2));
+    let message = backend.attention(shape, &qkv, &ends, 1, &mut out, &mut lse).unwrap_err().to_string();
+    assert_eq!(message, "attention: head_dim is 136, expected a multiple of 8 up to 128; take device \"cpu\"");
+}
+
+#[test]
+fn updates() {
+    fn run<B: Backend>(backend: &B, rows: usize, cols: usize) -> Vec<Vec<f32>> {
+        let f32s = |seed| weight(backend, Precision::F32, (rows, cols), &uniform(seed, rows * cols));
+        let squares: Vec<f32> = uniform(4, rows * cols).iter().map(|value| value * value).collect();
+        let mut w = weight(backend, Precision::Bf16, (rows, cols), &uniform(1, rows * cols));
+        let (mut master, gradient, mut m) = (f32s(1), f32s(2), f32s(3));
+        let mut v = weight(backend, Precision::F32, (rows, cols), &squares);
+        let options = AdamW {
+            learning_rate: 0.01,
+            beta1: 0.9,
+            beta2: 0.95,
+            eps: 1e-8,
+            weight_decay: 0.1,
+            step: 3,
+            gradient_scale: 0.5,
+        };
+        backend.adamw(&mut w, Some(&mut master), &gradient, &mut m, &mut v, &options).unwrap();
+        let norm = backend.sum_of_squares([&gradient, &master].into_iter()).unwrap();
+        let states = [&w, &master, &m, &v].map(|each| row_major(backend, each));
+        states.into_iter().chain([vec![norm as f32]]).collect()
+    }
+    for (rows, cols) in [(1, 1), (99, 1), (5, 99), (300, 300)] {
+        agree!((rows, cols), |backend: &_| run(backend, rows, cols), [ROUNDED, 1e-6, 1e-6, 1e-6, 1e-6]);
+    }
+    let backend = backend(1);
+    let infinite = weight(&backend, Precision::F32, (1, 3), &[1.0, f32::INFINITY, 2.0]);
+    assert!(!backend.sum_of_squares([&infinite].into_iter()).unwrap().is_finite());
+}
