@@ -3,6 +3,8 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
+#include <cstdio>
 #include <cstring>
 #include <iterator>
 #include <map>
@@ -65,6 +67,9 @@ const char* refuse(std::string text) {
 
 const char* reserve_region() {
   if (region != nullptr) return nullptr;
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) {
+    return "the simulator needs a processor with AVX2 and FMA";
+  }
   constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
   constexpr uint64_t kShadowBytes = kRegionBytes / kCellBytes * sizeof(Cell);
   void* memory = mmap(nullptr, kRegionBytes, PROT_READ | PROT_WRITE, kFlags, -1, 0);
