@@ -14,8 +14,9 @@ const IDLE_MAX: Duration = Duration::from_millis(80);
 pub struct Usage {
     /// CPU time of the tree so far.
     pub cpu_us: u64,
-    /// Memory that belongs to the tree's processes alone at this moment.
-    pub private_kib: u64,
+    /// Sum over the processes of what no file backs: at least what the tree has, as pages that a fork shares count
+    /// once a process. `Meter::proportional_kib` is exact and slow.
+    pub resident_kib: u64,
     pub n_threads: u64,
 }
 
@@ -27,7 +28,7 @@ pub struct Meter {
     threads: HashMap<i32, Scheduled>,
     tree_cpu_us: u64,
     idle: Duration,
-    page_kib: u64,
+    pids: Vec<i32>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -40,7 +41,7 @@ struct Scheduled {
 struct Walk {
     busy_ns: u64,
     process_cpu_us: u64,
-    private_pages: u64,
+    resident_kib: u64,
     n_threads: u64,
     any_runnable: bool,
 }
@@ -48,10 +49,7 @@ struct Walk {
 impl Meter {
     /// Begins to watch the process `root` (a pid of the host), whose idle time counts from `now`.
     pub fn new(root: i32, now: Instant) -> Self {
-        // SAFETY: sysconf reads a constant.
-        let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-        let page_kib = u64::try_from(page_bytes).unwrap_or(4096) / 1024;
-        Self { root, sampled_at: now, threads: HashMap::new(), tree_cpu_us: 0, idle: Duration::ZERO, page_kib }
+        Self { root, sampled_at: now, threads: HashMap::new(), tree_cpu_us: 0, idle: Duration::ZERO, pids: Vec::new() }
     }
 
     /// Time until now in which no thread of the tree ran or could have run.
@@ -65,7 +63,9 @@ impl Meter {
         self.sampled_at = now;
         let mut walk = Walk::default();
         let mut pids = vec![self.root];
+        self.pids.clear();
         while let Some(pid) = pids.pop() {
+            self.pids.push(pid);
             self.visit(pid, &mut walk, &mut pids);
         }
         // Threads that are gone keep their last count here; waited-for children are in the processes' own counts.
@@ -77,13 +77,25 @@ impl Meter {
         if !walk.any_runnable {
             self.idle += elapsed.saturating_sub(busy).min(IDLE_MAX);
         }
-        Usage { cpu_us, private_kib: walk.private_pages * self.page_kib, n_threads: walk.n_threads }
+        Usage { cpu_us, resident_kib: walk.resident_kib, n_threads: walk.n_threads }
+    }
+
+    /// Memory of the processes of the last walk, each page divided by how many processes map it; `None` if a living
+    /// process could not be asked.
+    pub fn proportional_kib(&self) -> Option<u64> {
+        let of = |pid: &i32| match fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) {
+            Ok(text) => sum_of_fields(&text, &["Pss_Anon:", "Pss_Shmem:"]),
+            // No such process any more, or one that has given its memory back already.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => Some(0),
+            Err(_) => None,
+        };
+        self.pids.iter().map(of).sum()
     }
 
     fn visit(&mut self, pid: i32, walk: &mut Walk, pids: &mut Vec<i32>) {
         let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return };
         walk.process_cpu_us += process_cpu_us(pid).unwrap_or(0);
-        walk.private_pages += private_pages(pid).unwrap_or(0);
+        walk.resident_kib += resident_kib(pid).unwrap_or(0);
         for task in tasks.flatten() {
             let Some(tid) = task.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
             let folder = format!("/proc/{pid}/task/{tid}");
@@ -125,12 +137,18 @@ fn process_cpu_us(pid: i32) -> Option<u64> {
     Some(ticks * 1_000_000 / u64::try_from(ticks_per_second).ok()?.max(1))
 }
 
-/// Resident pages that no file backs.
-fn private_pages(pid: i32) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
-    let mut fields = text.split_ascii_whitespace().skip(1).map(str::parse::<u64>);
-    let (resident, shared) = (fields.next()?.ok()?, fields.next()?.ok()?);
-    Some(resident.saturating_sub(shared))
+/// Resident memory that no file backs.
+fn resident_kib(pid: i32) -> Option<u64> {
+    sum_of_fields(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?, &["RssAnon:", "RssShmem:"])
+}
+
+/// The sum of the named lines' numbers; `None` if a line is missing.
+fn sum_of_fields(text: &str, names: &[&str]) -> Option<u64> {
+    let field = |name: &&str| {
+        let rest = text.lines().find_map(|line| line.strip_prefix(*name))?;
+        rest.split_ascii_whitespace().next()?.parse::<u64>().ok()
+    };
+    names.iter().map(field).sum()
 }
 
 /// The pid on the host of the process behind a pidfd.

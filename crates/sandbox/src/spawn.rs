@@ -14,7 +14,9 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::sys::stat::{Mode, umask};
 use nix::sys::wait::waitpid;
-use nix::unistd::{ForkResult, Pid, dup2_stdin, fork, pipe2, read, setgroups, setresgid, setresuid, setsid, write};
+use nix::unistd::{
+    ForkResult, Pid, dup2_stdin, fork, pipe2, read, setgroups, sethostname, setresgid, setresuid, setsid, write,
+};
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -28,6 +30,8 @@ const FIRST_FREE_FD: u32 = 6;
 
 /// The main thread's stack may grow to this; the layout of memory is decided by it when Python is executed.
 const STACK_BYTES: u64 = 1 << 30;
+/// The name of the machine as tests see it.
+const HOST_NAME: &str = "sandbox";
 const OUT_OF_MEMORY_SCORE: &str = "500";
 
 const ZYGOTE: &str = concat!(
@@ -186,6 +190,7 @@ fn become_zygote(
     if matches!(identity, Identity::Dedicated { .. }) {
         setgroups(&[]).step("setgroups in the user namespace")?;
     }
+    sethostname(HOST_NAME).step("sethostname")?;
     die_with_parent()?;
     setsid().step("setsid")?;
     // The daemon reads its signals from a descriptor; a program must find none of them blocked.
