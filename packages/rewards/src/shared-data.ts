@@ -9,15 +9,22 @@ const folder = process.env.GRADUS_SHARED ?? join(import.meta.dir, "..", "..", ".
 
 /** The rows of a file of JSON lines (gzipped where its name says so), or undefined, said aloud, where it is absent. */
 export function sharedRows<T>(path: string, schema: z.ZodType<T>): readonly T[] | undefined {
+  const text = sharedText(path);
+  return text
+    ?.split("\n")
+    .filter((line) => line !== "")
+    .map((line) => schema.parse(JSON.parse(line)));
+}
+
+/** The text of a file (gzipped where its name says so), or undefined, said aloud, where it is absent. */
+export function sharedText(path: string): string | undefined {
   const file = join(folder, path);
   if (!existsSync(file)) {
     console.warn(`${path} is not in ${folder} (set GRADUS_SHARED): this test has nothing to check`);
     return undefined;
   }
   const bytes = readFileSync(file);
-  const text = (path.endsWith(".gz") ? gunzipSync(bytes) : bytes).toString();
-  const lines = text.split("\n").filter((line) => line !== "");
-  return lines.map((line) => schema.parse(JSON.parse(line)));
+  return (path.endsWith(".gz") ? gunzipSync(bytes) : bytes).toString();
 }
 
 const answerSchema = z.looseObject({ answer: z.coerce.string() });

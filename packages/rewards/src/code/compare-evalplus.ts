@@ -2,6 +2,7 @@
 import type { Tagged } from "../sandbox/tagged.ts";
 import { allClose } from "./array-close.ts";
 import type { EvalPlusTask } from "./evalplus-task.ts";
+import { floatPower } from "./float-power.ts";
 import { hashKey, kindOf, numberOf, pythonEqual, sequenceOf, setItems } from "./python-value.ts";
 
 /** What one call was given, should give and gave. */
@@ -106,7 +107,7 @@ function isNearZero({ values, result }: CallOutcome, tolerance: number): boolean
   if (coefficients === undefined || x === undefined) return false;
   let sum = 0;
   for (const [power, coefficient] of coefficients.entries()) {
-    const term = x ** power;
+    const term = floatPower(x, power);
     // Python raises where a finite number's power is too large.
     if (Number.isFinite(x) && !Number.isFinite(term)) return false;
     sum += (realOf(coefficient) ?? Number.NaN) * term;

@@ -5,7 +5,8 @@ usage: python evalplus_verdicts.py FOLDER OUT.jsonl [--mutants 1000] [--seed 6] 
 FOLDER holds humaneval_plus/HumanEvalPlus.jsonl.gz and mbpp_plus/MbppPlus-v0.1.0.jsonl.gz; `pip install evalplus==0.3.1`.
 A row is {"task", "edits", "base", "plus"}: `edits` are [offset, characters cut, text put] on prompt + canonical_solution,
 from the last to the first, so that the row holds nothing of the data sets; none is the canonical solution itself.
-`base` and `plus` are evalplus's own statuses of the two input sets (its score on plus counts only where base passes).
+`base` and `plus` are evalplus's statuses, `plus` that of base and plus together. Half of the mutants pass base (if so many
+are found among four times as many), since a mutant that fails at once tells little.
 """
 
 import argparse
@@ -27,8 +28,8 @@ os.environ["HUMANEVAL_OVERRIDE_PATH"] = f"{arguments.folder}/humaneval_plus/Huma
 os.environ["MBPP_OVERRIDE_PATH"] = f"{arguments.folder}/mbpp_plus/MbppPlus-v0.1.0.jsonl.gz"
 
 from evalplus.data import get_human_eval_plus, get_mbpp_plus  # noqa: E402
+from evalplus.eval import untrusted_check  # noqa: E402
 from evalplus.eval._special_oracle import MBPP_OUTPUT_NOT_NONE_TASKS  # noqa: E402
-from evalplus.evaluate import check_correctness  # noqa: E402
 from evalplus.gen.util import trusted_exec  # noqa: E402
 
 # Neighbours, so that many mutants differ at a border only, or nowhere.
@@ -136,36 +137,63 @@ def expected_of(problem, dataset):
     return wanted
 
 
-def verdict(job):
-    dataset, problem, edits, program = job
-    result = check_correctness(dataset, 0, problem, program, expected_of(problem, dataset), fast_check=True)
-    row = {"task": problem["task_id"], "edits": edits, "base": result["base"][0], "plus": result["plus"][0]}
-    return json.dumps(row, separators=(",", ":"))
+def status_of(problem, dataset, wanted, program, kind):
+    return untrusted_check(
+        dataset,
+        program,
+        problem[f"{kind}_input"],
+        problem["entry_point"],
+        expected=wanted[kind],
+        atol=problem["atol"],
+        ref_time=wanted[f"{kind}_time"],
+        fast_check=True,
+    )[0]
+
+
+def verdicts(job):
+    """The rows of one task: its canonical solution and its mutants."""
+    dataset, problem, programs = job
+    wanted = expected_of(problem, dataset)
+    rows = []
+    for edits, program in programs:
+        base = status_of(problem, dataset, wanted, program, "base")
+        plus = status_of(problem, dataset, wanted, program, "plus") if base == "pass" else base
+        rows.append({"task": problem["task_id"], "edits": edits, "base": base, "plus": plus})
+    return rows
 
 
 def main():
     chance = random.Random(arguments.seed)
     problems = [("humaneval", problem) for problem in get_human_eval_plus().values()]
     problems += [("mbpp", problem) for problem in get_mbpp_plus().values()]
-    jobs = [(dataset, problem, [], problem["prompt"] + problem["canonical_solution"]) for dataset, problem in problems]
-    places = [sites(program) for _, _, _, program in jobs]
+    sources = [problem["prompt"] + problem["canonical_solution"] for _, problem in problems]
+    places = [sites(source) for source in sources]
+    programs = [[([], source)] for source in sources]
     seen = set()
-    while len(seen) < arguments.mutants:
+    while len(seen) < 4 * arguments.mutants:
         index = chance.randrange(len(problems))
-        source = jobs[index][3]
         # Offsets count characters here and UTF-16 units where they are read.
-        if not places[index] or not all(ord(character) < 0x10000 for character in source):
+        if not places[index] or not all(ord(character) < 0x10000 for character in sources[index]):
             continue
-        edits, program = mutant(source, places[index], chance)
+        edits, program = mutant(sources[index], places[index], chance)
         if program in seen or not compiles(program):
             continue
         seen.add(program)
-        jobs.append((*problems[index], edits, program))
-    with ProcessPoolExecutor(arguments.workers) as pool, open(arguments.out, "w") as out:
-        for done, line in enumerate(pool.map(verdict, jobs)):
-            out.write(line + "\n")
-            if done % 50 == 0:
+        programs[index].append((edits, program))
+    jobs = [(*problem, own) for problem, own in zip(problems, programs)]
+    rows = []
+    with ProcessPoolExecutor(arguments.workers) as pool:
+        for done, own in enumerate(pool.map(verdicts, jobs)):
+            rows += own
+            if done % 20 == 0:
                 print(done, len(jobs), file=sys.stderr, flush=True)
+    mutants = [row for row in rows if row["edits"]]
+    chance.shuffle(mutants)
+    passing = [row for row in mutants if row["base"] == "pass"][: arguments.mutants // 2]
+    failing = [row for row in mutants if row["base"] != "pass"][: arguments.mutants - len(passing)]
+    with open(arguments.out, "w") as out:
+        for row in [row for row in rows if not row["edits"]] + passing + failing:
+            out.write(json.dumps(row, separators=(",", ":")) + "\n")
 
 
 if __name__ == "__main__":

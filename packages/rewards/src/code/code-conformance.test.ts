@@ -1,0 +1,167 @@
+// Public graders' programs, run in the real sandbox. The default run takes a sample; GRADUS_TEST_FULL=1 takes everything.
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { z } from "zod";
+import { mapAtMost } from "../map-at-most.ts";
+import { type Sandbox, startSandbox } from "../sandbox/sandbox.ts";
+import { sharedRows, sharedText } from "../shared-data.ts";
+import { type EvalPlusTask, readEvalPlus } from "./evalplus-task.ts";
+import { extractProgram } from "./extract-program.ts";
+import { type EvalPlusGrader, evalPlusGrader } from "./grade-evalplus.ts";
+import { gradeProgram } from "./grade-program.ts";
+import { readProblem } from "./read-problem.ts";
+
+const isFull = Boolean(process.env.GRADUS_TEST_FULL);
+const minutes = (count: number) => count * 60_000;
+
+let sandbox: Sandbox;
+let grader: EvalPlusGrader;
+let tasks: ReadonlyMap<string, EvalPlusTask> | undefined;
+
+beforeAll(async () => {
+  sandbox = await startSandbox();
+  grader = evalPlusGrader(sandbox);
+  const humanEval = sharedText("data/humaneval_plus/HumanEvalPlus.jsonl.gz");
+  const mbpp = sharedText("data/mbpp_plus/MbppPlus-v0.1.0.jsonl.gz");
+  if (humanEval !== undefined && mbpp !== undefined) {
+    tasks = new Map([...readEvalPlus(humanEval, "humaneval"), ...readEvalPlus(mbpp, "mbpp")]);
+  }
+}, minutes(2));
+afterAll(() => sandbox.close());
+
+const programSchema = z.looseObject({
+  id: z.string(),
+  code: z.string().optional(),
+  response: z.string().optional(),
+  tests: z.unknown(),
+  expected: z.boolean(),
+  expected_verdict: z.string().nullish(),
+});
+
+async function verdictOf({ code, response, tests }: z.infer<typeof programSchema>) {
+  const program = code ?? extractProgram(response ?? "");
+  if (program === undefined) return undefined;
+  // Bombs burn their whole time; less of it, and once, says the same.
+  const options = isFull ? {} : { limits: { cpuMs: 2000, wallMs: 5000 }, isOverloaded: () => false };
+  return gradeProgram(readProblem(tests), program, sandbox, options);
+}
+
+test(
+  "programs that cheat fail, and legal idioms pass",
+  async () => {
+    const rows = sharedRows("conformance/code_exploits.jsonl", programSchema);
+    if (!rows) return;
+    const verdicts = await mapAtMost(4, rows, verdictOf);
+    const wrong = rows.filter(({ expected }, index) => {
+      const verdict = verdicts[index];
+      return verdict?.status !== "graded" || (verdict.score === 1) !== expected;
+    });
+    expect(wrong.map(({ id }) => id)).toEqual([]);
+    const flood = rows.findIndex(({ expected_verdict }) => expected_verdict === "OLE");
+    expect(verdicts[flood]).toMatchObject({ kind: "error", detail: "test 1 of 2: over the output limit" });
+  },
+  minutes(5),
+);
+
+test(
+  "rewards of other graders, in every format",
+  async () => {
+    const rows = sharedRows("conformance/code_rewards.jsonl", programSchema);
+    if (!rows) return;
+    for (const row of rows) {
+      const verdict = await verdictOf(row);
+      expect([row.id, verdict?.status === "graded" && verdict.score === 1]).toEqual([row.id, row.expected]);
+    }
+  },
+  minutes(5),
+);
+
+const publishedSchema = z.looseObject({
+  id: z.string(),
+  task_id: z.string(),
+  solution: z.string(),
+  expected_base: z.boolean(),
+  expected_plus: z.boolean(),
+});
+
+// Where today's EvalPlus (0.3.1) also differs from the published verdict, and the one that depends on the machine.
+const publishedOtherwise = new Map([
+  ["ep-0424", "MBPP/579: EvalPlus now compares sets there; it passes"],
+  ["ep-0829", "MBPP/232: EvalPlus now compares sets there; base passes"],
+  ["ep-0852", "MBPP/160: one input takes about 1 s, EvalPlus's limit for an input"],
+]);
+
+test(
+  "published verdicts on models' programs",
+  async () => {
+    const rows = sharedRows("conformance/code_evalplus_verdicts.jsonl", publishedSchema);
+    if (!rows || !tasks) return;
+    const sample = rows.filter(({ id }, index) => !publishedOtherwise.has(id) && (isFull || index % 8 === 0));
+    const wrong = await disagreements(sample, (row) => ({
+      name: row.id,
+      task: row.task_id,
+      edit: () => row.solution,
+      base: row.expected_base,
+      plus: row.expected_plus,
+    }));
+    expect(wrong).toEqual([]);
+  },
+  minutes(20),
+);
+
+const mutantSchema = z.strictObject({
+  task: z.string(),
+  edits: z.array(z.tuple([z.number(), z.number(), z.string()])),
+  base: z.string(),
+  plus: z.string(),
+});
+
+// EvalPlus 0.3.1 against us, with the reason.
+const evalPlusOtherwise = new Map<string, string>([]);
+
+test(
+  "EvalPlus's verdicts on the canonical solutions and on mutants of them",
+  async () => {
+    if (!tasks) return;
+    const file = join(import.meta.dir, "__fixtures__", "evalplus-verdicts.jsonl");
+    const lines = readFileSync(file, "utf8").trimEnd().split("\n");
+    const rows = lines.map((line) => mutantSchema.parse(JSON.parse(line)));
+    const sample = rows.filter((_, index) => isFull || index % 24 === 0);
+    const wrong = await disagreements(sample, ({ task, edits, base, plus }) => ({
+      name: JSON.stringify([task, ...edits]),
+      task,
+      edit: (program) =>
+        edits.reduce(
+          (text, [offset, length, put]) => text.slice(0, offset) + put + text.slice(offset + length),
+          program,
+        ),
+      base: base === "pass",
+      plus: plus === "pass",
+    }));
+    expect(wrong.filter((name) => !evalPlusOtherwise.has(name))).toEqual([]);
+  },
+  minutes(60),
+);
+
+type Case = {
+  readonly name: string;
+  readonly task: string;
+  /** The program to judge, from the canonical one. */
+  readonly edit: (canonical: string) => string;
+  readonly base: boolean;
+  readonly plus: boolean;
+};
+
+/** The names of the rows whose base or plus verdict is another one than theirs. */
+async function disagreements<T>(rows: readonly T[], caseOf: (row: T) => Case): Promise<string[]> {
+  const found = await mapAtMost(2 * sandbox.workers, rows, async (row) => {
+    const { name, task: id, edit, ...wanted } = caseOf(row);
+    const task = tasks?.get(id);
+    if (!task) return [name];
+    const { base, plus, verdict } = await grader.grade(task, edit(task.canonical));
+    const agrees = base === wanted.base && plus === wanted.plus && verdict.status === "graded";
+    return agrees ? [] : [name];
+  });
+  return found.flat();
+}

@@ -1,0 +1,33 @@
+import { expect, test } from "bun:test";
+import { extractProgram } from "./extract-program.ts";
+
+const fence = "```";
+const block = (code: string, tag = "python") => `${fence}${tag}\n${code}\n${fence}\n`;
+
+test("the last Python block counts, not one of another language behind it", () => {
+  expect(extractProgram(`${block("a")}then\n${block("b")}`)).toBe("b");
+  expect(extractProgram(`${block("a", "Python3")}${block("3", "")}${block("x", "cpp")}`)).toBe("a");
+  expect(extractProgram(block("x", "cpp"), "", ["cpp"])).toBe("x");
+  expect(extractProgram(block("x", "cpp"))).toBeUndefined();
+  expect(extractProgram(`${block("a", "")}${block("b", "")}`)).toBe("b");
+});
+
+test("only what follows the thought counts", () => {
+  expect(extractProgram(`<think>${block("a")}</think>${block("b")}`)).toBe("b");
+  expect(extractProgram(`${block("a")}</think> none`)).toBeUndefined();
+  expect(extractProgram(block("a"), "question <think>\n")).toBeUndefined();
+});
+
+test("a block that is not closed is none; one that is begun anew counts", () => {
+  expect(extractProgram(`${fence}python\nprint(1)`)).toBeUndefined();
+  expect(extractProgram(`${block("a")}${fence}python\nprint(1)`)).toBe("a");
+  expect(extractProgram(`${fence}python\nhalf\n${block("whole")}`)).toBe("whole");
+});
+
+test("indented fences, long fences and carriage returns", () => {
+  expect(extractProgram(`1. so\n   ${fence}python\n   if x:\n       y\n   ${fence}\n`)).toBe("if x:\n    y");
+  expect(extractProgram(`${fence}${fence}python\n${fence}\n${fence}${fence}`)).toBe(fence);
+  expect(extractProgram(`${fence} python title\r\na\r\nb\r\n${fence}\r\n`)).toBe("a\nb");
+  // Backticks in the program's own text, further in than a fence may be, do not end it.
+  expect(extractProgram(block(`def f():\n    '''\n    ${fence}\n    '''`))).toContain(fence);
+});
