@@ -41,6 +41,8 @@ pub struct Engine<B: Backend> {
     plan: StepPlan,
     draws: Draws,
     events: Vec<TokenEvent>,
+    /// Requests that the last step has ended because nothing could be drawn for them.
+    failed: Vec<u64>,
 }
 
 /// What a step tells the sampler, and the tokens that come back.
@@ -70,6 +72,7 @@ impl<B: Backend> Engine<B> {
             plan: StepPlan::default(),
             draws: Draws::default(),
             events: Vec::new(),
+            failed: Vec::new(),
         })
     }
 
@@ -97,21 +100,40 @@ impl<B: Backend> Engine<B> {
 
     /// Runs one step: one forward, then one token for each sequence whose tokens are all computed. Nothing when idle.
     ///
-    /// After an error the requests are still there, and their keys are computed anew.
+    /// A request whose logits are not finite ends without a token: [`Engine::failed`] names it, and the others go on in the next
+    /// step. After any other error the requests are still there, and their keys are computed anew.
     pub fn step(&mut self, model: &Model<B>) -> Result<&[TokenEvent]> {
         if model.version != self.version {
             self.on_weights_changed();
             self.version = model.version;
         }
         self.events.clear();
+        self.failed.clear();
         let mut plan = std::mem::take(&mut self.plan);
         let ran = if self.scheduler.plan(&mut plan) { self.run(model, &plan) } else { Ok(()) };
+        let ended = ran.or_else(|error| self.end_failed(model, &plan, error));
         self.plan = plan;
-        if let Err(error) = ran {
-            self.scheduler.drop_cached();
+        ended.map(|()| self.events.as_slice())
+    }
+
+    /// Requests that the last step has ended because their logits were not finite.
+    pub fn failed(&self) -> &[u64] {
+        &self.failed
+    }
+
+    /// Ends the requests that made a step fail; the error where none of them did.
+    fn end_failed(&mut self, model: &Model<B>, plan: &StepPlan, error: Error) -> Result<()> {
+        self.scheduler.drop_cached();
+        let rows = model.rows_without_distribution(&self.workspace, &self.draws.rows)?;
+        if rows.is_empty() {
             return Err(error);
         }
-        Ok(&self.events)
+        for row in rows {
+            let id = plan.samples[row].id;
+            self.cancel(id);
+            self.failed.push(id);
+        }
+        Ok(())
     }
 
     pub fn is_idle(&self) -> bool {
@@ -141,14 +163,20 @@ impl<B: Backend> Engine<B> {
 
     /// Carries out a plan; `events` tells what came of it.
     fn run(&mut self, model: &Model<B>, plan: &StepPlan) -> Result<()> {
+        self.draws.rows.clear();
         for &(from, to) in &plan.copies {
             self.cache.copy_page(&model.backend, from as usize, to as usize)?;
         }
         model.forward_paged(&plan.inputs, &mut self.cache, &mut self.workspace)?;
         let Draws { rows, adjustments, ends, tokens } = &mut self.draws;
-        rows.clear();
         adjustments.clear();
         ends.clear();
+        // Room for all that these responses can bring: later steps of theirs then find it.
+        let entries_max = plan.samples.iter().map(|slot| self.samplers[&slot.id].adjustments_max()).sum();
+        if entries_max > 0 {
+            adjustments.reserve(entries_max);
+            self.workspace.reserve_adjustments(model, plan.samples.len(), entries_max)?;
+        }
         for slot in &plan.samples {
             let sampler = &self.samplers[&slot.id];
             let row = sampler.row(slot.position);

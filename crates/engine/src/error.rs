@@ -30,6 +30,8 @@ pub enum Error {
     AllForbidden,
     #[error("request {id} is still running; give each request its own id")]
     DuplicateId { id: u64 },
+    #[error("request {id}: nothing can be drawn, its logits are not finite; the weights are damaged, load them again")]
+    NotFinite { id: u64 },
     #[error("engine option {option} is 0; give at least 1")]
     Options { option: &'static str },
     #[error(transparent)]

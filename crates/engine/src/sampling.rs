@@ -130,6 +130,11 @@ impl Sampler {
         self.changes.as_ref().map_or(&[], |changes| &changes.entries)
     }
 
+    /// The most logits that ever change before one draw.
+    pub fn adjustments_max(&self) -> usize {
+        self.changes.as_ref().map_or(0, |changes| changes.entries.capacity())
+    }
+
     /// Takes note of a drawn token.
     pub fn push(&mut self, token: u32) {
         if let Some(changes) = &mut self.changes {

@@ -8,8 +8,7 @@
 //! - A sequence starts when all its tokens have pages and one page is left for each running one. When a running sequence finds no page,
 //!   prompts kept only for sharing go first, then the running sequence of the lowest rank gives up its pages and waits. The highest keeps
 //!   its pages until it ends, so every sequence ends.
-//! - A plan and all that is behind it is memory that the next step uses again: a step in which nothing starts allocates nothing
-//!   (penalties apart, whose lists grow with the response).
+//! - A plan and all that is behind it is memory that the next step uses again: a step in which nothing starts allocates nothing.
 
 use crate::pages::PageAllocator;
 use crate::plan::{PlannedRows, StepPlan};

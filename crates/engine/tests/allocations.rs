@@ -23,9 +23,16 @@ fn a_decode_step_after_the_first_allocates_nothing() {
             for precision in Precision::ALL {
                 check(architecture, level, precision, &SamplingOptions::default());
             }
-            // Penalties are not in the promise: they keep a table of the response's tokens, which grows with it.
             let limited = SamplingOptions { top_k: 30, top_p: 0.9, min_p: 0.01, ..SamplingOptions::default() };
             check(architecture, level, Precision::F32, &limited);
+            let penalised = SamplingOptions {
+                repetition_penalty: 1.2,
+                presence_penalty: 0.5,
+                frequency_penalty: 0.5,
+                logit_bias: vec![(7, -1.0)],
+                ..SamplingOptions::default()
+            };
+            check(architecture, level, Precision::F32, &penalised);
         }
     }
 }

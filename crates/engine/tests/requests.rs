@@ -6,7 +6,8 @@
 mod fixture;
 
 use fixture::{POSITIONS, VOCAB, alone, model, requests, run};
-use gradus_engine::{Engine, EngineOptions, Error, Finish, Request, TokenEvent};
+use gradus_engine::{Engine, EngineOptions, Error, Finish, Request, SamplingOptions, TokenEvent};
+use gradus_ops::Backend;
 
 const ARCHITECTURE: &str = "Qwen2ForCausalLM";
 const OPTIONS: EngineOptions = EngineOptions { pages: 64, prefill_chunk: 16, max_batch_tokens: 64 };
@@ -112,6 +113,37 @@ fn nothing_of_the_old_weights_is_read_after_a_change() {
         let prompt = [request.prompt.as_slice(), &before].concat();
         let continued = Request { prompt, max_tokens: 12 - before.len(), ..request.clone() };
         assert_eq!(rest[&request.id], alone(&new, &continued), "request {}", request.id);
+    }
+}
+
+#[test]
+fn a_request_whose_logits_are_not_finite_ends_alone() {
+    let mut model = model("LlamaForCausalLM", 2, 1);
+    assert!(!model.config.tie_word_embeddings, "a damaged embedding would be a damaged head");
+    let (damaged, hurt) = (VOCAB - 1, 5);
+    let width = model.config.hidden_size;
+    let embedding = &mut model.parameters.list[0].weight;
+    model.backend.load_row_major(embedding, damaged as usize, &vec![f32::NAN; width]).unwrap();
+    let never = SamplingOptions { logit_bias: vec![(damaged, f64::NEG_INFINITY)], ..SamplingOptions::default() };
+    let mut requests: Vec<Request> =
+        requests(12).into_iter().map(|request| Request { sampling: never.clone(), ..request }).collect();
+    requests.iter_mut().flat_map(|request| &mut request.prompt).for_each(|token| *token %= damaged);
+    requests[hurt].prompt[0] = damaged;
+    requests[hurt].group = None;
+    let mut engine = Engine::new(&model, OPTIONS).unwrap();
+    for request in &requests {
+        engine.submit(request.clone()).unwrap();
+    }
+    let (mut events, mut failed): (Vec<TokenEvent>, Vec<u64>) = (Vec::new(), Vec::new());
+    while !engine.is_idle() {
+        events.extend(engine.step(&model).unwrap());
+        failed.extend(engine.failed());
+    }
+    assert_eq!(failed, [hurt as u64]);
+    assert_eq!(engine.pages_free(), OPTIONS.pages);
+    for request in requests.iter().filter(|request| request.id != hurt as u64) {
+        let tokens: Vec<u32> = events.iter().filter(|event| event.id == request.id).map(|event| event.token).collect();
+        assert_eq!(tokens, alone(&model, request).tokens, "request {}", request.id);
     }
 }
 

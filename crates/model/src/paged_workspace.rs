@@ -63,6 +63,8 @@ impl<B: Backend> SampleMemory<B> {
             });
             self.adjustment_capacity = (entries, offsets);
         }
+        self.words.reserve(entries.max(offsets).saturating_sub(self.words.len()));
+        self.floats.reserve(entries.saturating_sub(self.floats.len()));
         Ok(())
     }
 }
@@ -145,6 +147,11 @@ impl<B: Backend> PagedWorkspace<B> {
     /// Logits f32 `[logit_rows, vocab]` of the last step, and their rows; nothing before the first.
     pub fn logits(&self) -> Option<(&B::Buffer, usize)> {
         self.buffers.as_ref().map(|buffers| (&buffers.head.logits, self.rows))
+    }
+
+    /// Makes room for draws of `rows` rows with so many changed logits in all, so that no later draw allocates.
+    pub fn reserve_adjustments(&mut self, model: &Model<B>, rows: usize, entries: usize) -> Result<()> {
+        self.sampling.reserve_adjustments(model.backend.as_ref(), entries, rows + 1)
     }
 
     /// Makes room for a step and copies its inputs in.

@@ -98,6 +98,22 @@ impl<B: Backend> Model<B> {
         Ok(&memory.sampled)
     }
 
+    /// Which rows of logits nothing can be drawn from, because they are not finite: looked for when a draw has failed.
+    pub fn rows_without_distribution(&self, workspace: &PagedWorkspace<B>, rows: &[SampleRow]) -> Result<Vec<usize>> {
+        let Some((buffer, count)) = workspace.logits() else { return Ok(Vec::new()) };
+        let (vocab, mut found) = (self.config.vocab_size, Vec::new());
+        let mut logits = vec![0.0; vocab];
+        for (index, row) in rows.iter().enumerate().take(count) {
+            self.backend.read(buffer, index * vocab, &mut logits)?;
+            let inv_t = if row.greedy { 1.0 } else { row.inv_t };
+            let largest = logits.iter().fold(f32::NEG_INFINITY, |largest, logit| largest.max(*logit));
+            if logits.iter().any(|logit| logit.is_nan()) || !(largest * inv_t).is_finite() {
+                found.push(index);
+            }
+        }
+        Ok(found)
+    }
+
     /// Copies the settings of the rows to the device.
     fn write_rows(
         &self,

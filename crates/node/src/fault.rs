@@ -138,6 +138,7 @@ impl From<gradus_engine::Error> for Fault {
         let code = match error {
             E::Model(error) => return error.into(),
             E::TooLarge { .. } => "out-of-memory",
+            E::NotFinite { .. } => "non-finite",
             E::UnknownToken { .. }
             | E::TooLong { .. }
             | E::Temperature { .. }
