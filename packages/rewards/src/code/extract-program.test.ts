@@ -22,6 +22,7 @@ test("a block that is not closed is none; one that is begun anew counts", () => 
   expect(extractProgram(`${fence}python\nprint(1)`)).toBeUndefined();
   expect(extractProgram(`${block("a")}${fence}python\nprint(1)`)).toBe("a");
   expect(extractProgram(`${fence}python\nhalf\n${block("whole")}`)).toBe("whole");
+  expect(extractProgram(`${fence}python\nwhole\n${fence} This prints it.`)).toBe("whole");
 });
 
 test("indented fences, long fences and carriage returns", () => {

@@ -18,15 +18,15 @@ export function extractProgram(
   const graded = gradedPart(text, promptText);
   if (graded === undefined) return undefined;
   const wanted = new Set(languages.map((language) => language.toLowerCase()));
-  const blocks = fencedBlocks(graded);
+  const blocks = fencedBlocks(graded, wanted);
   const block = blocks.findLast(({ tag }) => wanted.has(tag.toLowerCase())) ?? blocks.findLast(({ tag }) => tag === "");
   return block?.content;
 }
 
 const fenceLine = /^( {0,3})(`{3,})[ \t]*([^\s`]*)[^`]*$/;
 
-/** The closed blocks between lines of three or more backticks, as Markdown has them. */
-function fencedBlocks(text: string): readonly Block[] {
+/** The closed blocks between lines of three or more backticks, as Markdown has them, save that prose may follow the last. */
+function fencedBlocks(text: string, languages: ReadonlySet<string>): readonly Block[] {
   const blocks: Block[] = [];
   let open: { tag: string; fence: number; indent: number; lines: string[] } | undefined;
   for (const given of text.split("\n")) {
@@ -34,12 +34,12 @@ function fencedBlocks(text: string): readonly Block[] {
     const [, indent = "", fence = "", tag = ""] = fenceLine.exec(line) ?? [];
     if (open === undefined) {
       if (fence !== "") open = { tag, fence: fence.length, indent: indent.length, lines: [] };
-    } else if (fence.length >= open.fence && tag === "") {
+    } else if (fence !== "" && languages.has(tag.toLowerCase())) {
+      // A model that begins its program anew without closing the first block: the new one counts.
+      open = { tag, fence: fence.length, indent: indent.length, lines: [] };
+    } else if (fence.length >= open.fence) {
       blocks.push({ tag: open.tag, content: open.lines.join("\n") });
       open = undefined;
-    } else if (fence !== "" && tag !== "") {
-      // A model that begins a block anew without closing the first: the new one counts.
-      open = { tag, fence: fence.length, indent: indent.length, lines: [] };
     } else open.lines.push(withoutIndent(line, open.indent));
   }
   return blocks;
