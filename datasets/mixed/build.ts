@@ -23,7 +23,7 @@ function tokenizerText(): string {
     decoder: { type: "Fuse" },
     model: { type: "WordLevel", vocab, unk_token: special[2] },
   };
-  return `${JSON.stringify(tokenizer, undefined, 1)}\n`;
+  return `${JSON.stringify(tokenizer, undefined, 2)}\n`;
 }
 
 /** How often SFT sees each row in an epoch, each of which leaves a checkpoint. */

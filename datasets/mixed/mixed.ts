@@ -7,7 +7,11 @@ export type MixedRow = {
   readonly problem: string;
   readonly solution: string;
   readonly answer?: string;
-  readonly tests?: { readonly inputs: readonly string[]; readonly outputs: readonly string[]; readonly fn_name?: string };
+  readonly tests?: {
+    readonly inputs: readonly string[];
+    readonly outputs: readonly string[];
+    readonly fn_name?: string;
+  };
   readonly starter?: string;
 };
 
