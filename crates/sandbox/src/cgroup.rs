@@ -5,6 +5,7 @@
 use crate::error::{Error, Result, Step};
 use crate::request::Limits;
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 const PREFIX: &str = "gradus-";
@@ -32,6 +33,8 @@ pub struct Group {
     at: Subtree,
     limits: Option<Limits>,
     before: Counts,
+    /// Version 2 keeps the peak since the last reset for the descriptor that was used to reset it.
+    peak: Option<fs::File>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -44,11 +47,15 @@ impl Subtree {
     /// Makes this daemon's subtree below the daemon's own group, or below `below` (a path as in /proc/self/cgroup)
     /// where root has prepared one, after sweeping what dead daemons left there. The error says what is missing.
     pub fn create(below: Option<&str>) -> Result<Self> {
-        let parent = Self::parent(below)?;
-        parent.folders().iter().for_each(|folder| sweep(folder));
-        if parent.version == Version::Two {
-            enable_controllers(&parent.memory)?;
+        let mut parent = Self::parent(below)?;
+        // In version 2 a group with processes can have no children with controllers, and ours has at least the daemon:
+        // the nearest group above without processes takes them, where this user may write there.
+        while parent.version == Version::Two
+            && let Err(error) = enable_controllers(&parent.memory)
+        {
+            parent = parent.above().filter(|_| below.is_none()).ok_or(error)?;
         }
+        parent.folders().iter().for_each(|folder| sweep(folder));
         let own = parent.child(&format!("{PREFIX}{}", std::process::id()));
         own.make()?;
         if own.version == Version::Two {
@@ -95,12 +102,19 @@ impl Subtree {
         } else {
             let _ = fs::write(at.memory.join("memory.swap.max"), "0");
         }
-        Ok(Group { at, limits: None, before: Counts::default() })
+        let peak = fs::OpenOptions::new().read(true).write(true).open(at.memory.join("memory.peak")).ok();
+        Ok(Group { at, limits: None, before: Counts::default(), peak })
     }
 
     fn child(&self, name: &str) -> Self {
         let Self { version, memory, pids, cpu } = self;
         Self { version: *version, memory: memory.join(name), pids: pids.join(name), cpu: cpu.join(name) }
+    }
+
+    /// The group above, if it is still one of the hierarchy.
+    fn above(&self) -> Option<Self> {
+        let folder = self.memory.parent().filter(|folder| folder.join("cgroup.subtree_control").exists())?;
+        Some(Self { version: self.version, memory: folder.into(), pids: folder.into(), cpu: folder.into() })
     }
 
     fn make(&self) -> Result<()> {
@@ -135,8 +149,12 @@ impl Group {
         }
         match self.at.version {
             Version::One => write_number(&self.at.memory.join("memory.max_usage_in_bytes"), 0)?,
-            // Resetting the peak needs Linux 6.12; on older kernels the peak is that of all tests so far.
-            Version::Two => drop(fs::write(self.at.memory.join("memory.peak"), "0")),
+            Version::Two => {
+                // Linux before 6.12 cannot reset it; the peak of such a result is that of all tests so far.
+                if let Some(peak) = &self.peak {
+                    let _ = peak.write_at(b"0", 0);
+                }
+            }
         }
         self.before = self.counts();
         Ok(())
@@ -160,6 +178,11 @@ impl Group {
 
     /// Most memory that this test had at one time.
     pub fn memory_peak_bytes(&self) -> u64 {
+        if let Some(peak) = &self.peak {
+            let mut text = [0; 32];
+            let n_bytes = peak.read_at(&mut text, 0).unwrap_or(0);
+            return std::str::from_utf8(&text[..n_bytes]).unwrap_or("").trim().parse::<u64>().unwrap_or(0);
+        }
         let name = match self.at.version {
             Version::One => "memory.max_usage_in_bytes",
             Version::Two => "memory.peak",

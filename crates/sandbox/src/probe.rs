@@ -76,6 +76,7 @@ pub fn prepare(interpreter: &Interpreter, options: &Options) -> std::result::Res
                 Ok(ready) => return Ok(ready),
                 Err(refusal) => {
                     walls_tried = refusal.walls;
+                    walls_tried.push(wall("tier-A", Err(refusal.reason.clone())));
                     reason_against_a = Some(refusal.reason);
                 }
             },
@@ -96,9 +97,7 @@ pub fn prepare(interpreter: &Interpreter, options: &Options) -> std::result::Res
         Ok(ready) => &mut ready.walls,
         Err(refusal) => &mut refusal.walls,
     };
-    if let Some(reason) = reason_against_a {
-        walls.insert(0, wall("cgroup", Err(reason)));
-    }
+    walls.extend(walls_tried.into_iter().filter(|wall| wall["name"] == "cgroup" || wall["name"] == "tier-A"));
     result
 }
 

@@ -113,7 +113,7 @@ mod tests {
     }
 
     fn limits_json() -> Value {
-        json!({"cpuMs": 6000, "wallMs": 13000, "memoryMiB": 4096, "outputBytes": 8388608, "fileMiB": 64, "processes": 64})
+        json!({"cpuMs": 6000, "wallMs": 13000, "memoryMiB": 4096, "outputBytes": 8_388_608, "fileMiB": 64, "processes": 64})
     }
 
     #[test]

@@ -165,7 +165,7 @@ for line in sys.stdin:
             (r#""complex(1.5,-0.0)""#, r#"{"c":["1.5","-0.0"]}"#),
             (r#""b'\\0x'""#, r#"{"b":"0078"}"#),
         ];
-        let lines: String = values.iter().map(|(text, tagged)| format!("[{text},{tagged}]\n")).collect();
+        let lines: String = values.iter().flat_map(|(text, tagged)| ["[", text, ",", tagged, "]\n"]).collect();
         let script = format!("import sys\n{}{ECHO}", include_str!("../python/tagged.py"));
         let mut python = Command::new("python3")
             .args(["-I", "-X", "utf8=1", "-c", &script])
@@ -176,7 +176,7 @@ for line in sys.stdin:
         python.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
         let output = python.wait_with_output().unwrap();
         let answers = String::from_utf8(output.stdout).unwrap();
-        let expected: String = values.iter().map(|(_, tagged)| format!("{{\"value\":{tagged}}} True\n")).collect();
+        let expected: String = values.iter().flat_map(|(_, tagged)| ["{\"value\":", tagged, "} True\n"]).collect();
         assert_eq!(answers, expected);
     }
 }
