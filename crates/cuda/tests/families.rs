@@ -6,7 +6,8 @@ mod simulated;
 
 use gradus_cpu::CpuBackend;
 use gradus_ops::{
-    AdamW, AttentionShape, Backend, KvPageShape, LossRows, PAGE_TOKENS, Precision, RmsNormShape, RopeShape,
+    AdamW, AttentionShape, Backend, KvPageShape, LogitAdjustments, LossRows, PAGE_TOKENS, Precision, RmsNormShape,
+    RopeShape, SampleRows,
 };
 use gradus_tensor::DType;
 use gradus_testing::on_backend::{buffer, halves, poisoned, read, read_floats, row_major, weight};
@@ -238,4 +239,70 @@ fn updates() {
     let backend = backend(1);
     let infinite = weight(&backend, Precision::F32, (1, 3), &[1.0, f32::INFINITY, 2.0]);
     assert!(!backend.sum_of_squares([&infinite].into_iter()).unwrap().is_finite());
+}
+
+#[test]
+fn draws() {
+    /// Rows that are greedy, free, and limited in each way; the uniform numbers are those of Philox, so that both backends draw alike.
+    fn run<B: Backend>(backend: &B, vocab: usize) -> Vec<Vec<f32>> {
+        let count = 6;
+        let values: Vec<f32> = uniform(1, count * vocab).iter().map(|value| 6.0 * value).collect();
+        let mut logits = buffer(backend, &values);
+        let inv_t = buffer(backend, &[1.0_f32, 1.0, 1.25, 0.8, 1.0, 2.0]);
+        let greedy = buffer(backend, &[1_u32, 0, 0, 0, 0, 0]);
+        let streams = buffer(backend, &integers(2, 4 * count, u32::MAX));
+        let positions = buffer(backend, &[0_u32, 1, 2, 3, 40, 500]);
+        let top_k = buffer(backend, &[0_u32, 0, 3, 0, 0, 7]);
+        let top_p = buffer(backend, &[1.0_f32, 1.0, 1.0, 0.7, 1.0, 0.9]);
+        let min_p = buffer(backend, &[0.0_f32, 0.0, 0.0, 0.0, 0.2, 0.1]);
+        let rows = SampleRows {
+            rows: count,
+            vocab,
+            inv_t: &inv_t,
+            greedy: &greedy,
+            streams: &streams,
+            positions: &positions,
+            top_k: &top_k,
+            top_p: &top_p,
+            min_p: &min_p,
+        };
+        let mut ids = buffer(backend, &vec![u32::MAX; count]);
+        let [mut lse, mut logprob, mut entropy] = [(); 3].map(|()| poisoned(backend, DType::F32, count));
+        backend.sample(&logits, rows, &mut ids, &mut lse, &mut logprob, &mut entropy).unwrap();
+        let drawn: Vec<f32> = read::<_, u32>(backend, &ids).into_iter().map(|id| id as f32).collect();
+        let of_draws = [drawn, read(backend, &lse), read(backend, &logprob), read(backend, &entropy)];
+        // The sampler's numbers are those of the one softmax kernel, bit for bit.
+        let [mut again_lse, mut again, mut again_entropy] = [(); 3].map(|()| poisoned(backend, DType::F32, count));
+        let targets = LossRows { rows: count, vocab, targets: &ids, inv_t: &inv_t };
+        backend.softmax_statistics(&logits, targets, &mut again_lse, &mut again, &mut again_entropy).unwrap();
+        for (first, second) in [(&lse, &again_lse), (&logprob, &again), (&entropy, &again_entropy)] {
+            assert_eq!(read::<_, f32>(backend, first), read::<_, f32>(backend, second));
+        }
+        let offsets = buffer(backend, &[0_u32, 2, 2, 3, 3, 3, 3]);
+        let changed = buffer(backend, &[1_u32, 0, 2]);
+        let biases = buffer(backend, &[0.5_f32, f32::NEG_INFINITY, -1.0]);
+        let penalties = buffer(backend, &[1.5_f32, 1.0, 2.0]);
+        let reductions = buffer(backend, &[0.25_f32, 0.0, 3.0]);
+        let adjustments = || LogitAdjustments {
+            rows: count,
+            vocab,
+            entries: 3,
+            offsets: &offsets,
+            ids: &changed,
+            biases: &biases,
+            repetition_penalties: &penalties,
+            reductions: &reductions,
+        };
+        let mut saved = poisoned(backend, DType::F32, 3);
+        backend.adjust_logits(&mut logits, adjustments(), &mut saved).unwrap();
+        let mut adjusted: Vec<f32> = read(backend, &logits);
+        assert_eq!(adjusted[0], f32::NEG_INFINITY);
+        adjusted[0] = 0.0;
+        backend.restore_logits(&mut logits, adjustments(), &saved).unwrap();
+        assert_eq!(read::<_, f32>(backend, &logits), values);
+        of_draws.into_iter().chain([adjusted]).collect()
+    }
+    for vocab in [5, 260, 3001] {
+        agree!(vocab, |backend: &_| run(backend, vocab), [0.0, 1e-6, 1e-5, 1e-5, 0.0]);
+    }
 }
