@@ -136,8 +136,16 @@ fn swapped<T: Scalar>(values: &[T]) -> [u32; WIDTH] {
 /// step overwrites what was too much.
 #[inline(always)]
 fn store_steps_body(steps: &Square, count: usize, rows: usize, dst: &mut [u32]) {
-    for (step, values) in steps.as_chunks::<WIDTH>().0.iter().take(count).enumerate() {
-        store_lanes(values, rows, &mut dst[step * rows..]);
+    let steps = &steps.as_chunks::<WIDTH>().0[..count];
+    let whole = dst.len().checked_sub(WIDTH).map_or(0, |room| room / rows + 1).min(count);
+    // Two loops: one with both kinds of copies would call memcpy for every step.
+    for (step, values) in steps[..whole].iter().enumerate() {
+        if let Some(dst) = dst[step * rows..].first_chunk_mut() {
+            *dst = *values;
+        }
+    }
+    for (step, values) in steps.iter().enumerate().skip(whole) {
+        dst[step * rows..][..rows].copy_from_slice(&values[..rows]);
     }
 }
 
