@@ -90,7 +90,7 @@ export async function openCanaries(): Promise<Canaries> {
     visits: () => visits,
     marks: (mark) =>
       [...new Set(writable)].flatMap((place) =>
-        (existsSync(place) ? readdirSync(place) : [])
+        namesIn(place)
           .filter((name) => name.includes(mark))
           .map((name) => join(place, name)),
       ),
@@ -101,6 +101,15 @@ export async function openCanaries(): Promise<Canaries> {
       rmSync(inRepository, { recursive: true, force: true });
     },
   };
+}
+
+/** A folder's entries; none where it may not be read, since an attack has no more rights than this process. */
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
 }
 
 /** An address of this machine that is not its loopback, where it has one. */
