@@ -94,8 +94,10 @@ impl Worker {
 
     /// Begins a test. The worker must be idle.
     pub fn begin(&mut self, run: Box<Run>, interpreter: &Interpreter) -> Result<Option<Finished>> {
-        if let Some(group) = &mut self.group {
-            group.reset(&run.limits)?;
+        if let Some(group) = &mut self.group
+            && let Err(error) = group.reset(&run.limits)
+        {
+            return Ok(Some(Finished::Fault { run, reason: error.to_string() }));
         }
         match Execution::begin(run, &self.zygote.control) {
             Ok(execution) => {
