@@ -239,6 +239,8 @@ export interface NativeSampling {
   step: number
   /** Strings that end a response and are not part of its text. */
   stop: Array<string>
+  /** Sends an event for every step; without it only for what `pieces` and `ended` ask for. */
+  progress: boolean
   /** Sends text pieces as events. */
   pieces: boolean
   /** Sends each response as an event when it has ended. */

@@ -29,6 +29,7 @@ pub struct Call {
     prompts: Vec<EncodedPrompt>,
     responses: Vec<Response>,
     waiting: Waiting,
+    sends_progress: bool,
     sends_pieces: bool,
     sends_ended: bool,
     tokens: u32,
@@ -59,6 +60,7 @@ impl Call {
             prompts,
             responses,
             waiting,
+            sends_progress: sampling.progress,
             sends_pieces: sampling.pieces,
             sends_ended: sampling.ended,
             tokens: 0,
@@ -138,9 +140,11 @@ impl Call {
         }
     }
 
-    /// What changed since the last event.
+    /// What changed since the last event, where somebody listens to it.
     pub fn take_event(&mut self) -> Option<NativeEvent> {
-        std::mem::take(&mut self.changed).then(|| NativeEvent {
+        let has_progress = std::mem::take(&mut self.changed) && self.sends_progress;
+        let is_awaited = has_progress || !self.pieces.is_empty() || !self.ended.is_empty();
+        is_awaited.then(|| NativeEvent {
             call: self.number,
             tokens: self.tokens,
             finished: self.finished,

@@ -133,6 +133,19 @@ impl<B: Backend> Generation<B> {
         }
     }
 
+    /// Fails the call of one request and ends its other requests; other calls go on.
+    fn fail(&mut self, request: u64, fault: Fault) {
+        let number = (request >> RESPONSE_BITS) as u32;
+        let Some(call) = self.calls.remove(&number) else { return };
+        self.queue.retain(|request| (request.id >> RESPONSE_BITS) as u32 != number);
+        if let Some(engine) = &mut self.engine {
+            for index in call.unfinished() {
+                engine.cancel(Self::request_id(number, index));
+            }
+        }
+        call.fail(fault);
+    }
+
     fn fail_all(&mut self, fault: &Fault) {
         self.queue.clear();
         for (_, call) in std::mem::take(&mut self.calls) {
@@ -145,9 +158,14 @@ impl<B: Backend> Generation<B> {
         let engine = self.engine.as_mut().ok_or_else(|| Fault::internal("calls without an engine"))?;
         self.events.clear();
         self.events.extend_from_slice(engine.step(model)?);
+        for id in engine.failed().to_vec() {
+            self.fail(id, gradus_engine::Error::NotFinite { id }.into());
+        }
         for index in 0..self.events.len() {
             let event = self.events[index];
-            self.take(&event)?;
+            if let Err(fault) = self.take(&event) {
+                self.fail(event.id, fault);
+            }
         }
         let events = self.calls.values_mut().filter_map(Call::take_event).collect();
         let finished: Vec<u32> =
@@ -195,13 +213,20 @@ impl<B: Backend> Generation<B> {
             self.pages = wanted;
         }
         let Some(engine) = self.engine.as_mut() else { return Ok(()) };
+        let mut refused = Vec::new();
         while let Some(request) = self.queue.pop_front() {
             if pages_needed(request.prompt.len(), request.max_tokens) > self.pages {
                 // Waits until the engine stands idle and can be made larger.
                 self.queue.push_front(request);
                 break;
             }
-            engine.submit(request)?;
+            let id = request.id;
+            if let Err(error) = engine.submit(request) {
+                refused.push((id, Fault::from(error)));
+            }
+        }
+        for (id, fault) in refused {
+            self.fail(id, fault);
         }
         Ok(())
     }

@@ -70,6 +70,8 @@ pub struct NativeSampling {
     pub step: u32,
     /// Strings that end a response and are not part of its text.
     pub stop: Vec<String>,
+    /// Sends an event for every step; without it only for what `pieces` and `ended` ask for.
+    pub progress: bool,
     /// Sends text pieces as events.
     pub pieces: bool,
     /// Sends each response as an event when it has ended.
@@ -139,6 +141,7 @@ pub struct Sampling {
     pub stage: u64,
     pub step: u64,
     pub stop: Vec<String>,
+    pub progress: bool,
     pub pieces: bool,
     pub ended: bool,
 }
@@ -188,6 +191,7 @@ impl TryFrom<NativeSampling> for Sampling {
             stage: u64::from(sampling.stage),
             step: u64::from(sampling.step),
             stop: sampling.stop,
+            progress: sampling.progress,
             pieces: sampling.pieces,
             ended: sampling.ended,
         })

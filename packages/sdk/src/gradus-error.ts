@@ -6,7 +6,8 @@
  * "bad-config": a config.json that the engine cannot compute · "unsupported": refused by name, the message says what is there ·
  * "out-of-range" · "not-found" · "exists" · "damaged-file" · "not-permitted" · "disk-full" · "out-of-memory" · "io" ·
  * "device": the GPU or its driver failed · "busy": a rollout is running · "aborted": by a signal · "closed" · "off-policy": the
- * trainer's logprobs differ from the sampler's · "non-finite": too many updates in a row were not finite · "all-faults": the reward failed on every response ·
+ * trainer's logprobs differ from the sampler's · "non-finite": too many updates in a row, or the logits of a response, were not
+ * finite · "all-faults": the reward failed on every response ·
  * "internal": a fault of ours, the policy is lost.
  */
 export type GradusErrorCode = (typeof codes)[number];

@@ -46,6 +46,7 @@ export function generateSampling(
     stage,
     step,
     stop: [...stop],
+    progress: options.onProgress !== undefined,
     pieces: false,
     ended: false,
   };
@@ -53,8 +54,9 @@ export function generateSampling(
 
 export function rolloutSampling(call: number, options: z.output<typeof rolloutOptions>): NativeSampling {
   const { groupSize: n, maxResponseLength: maxTokens, temperature, purpose, stage, step } = options;
-  const [seed, stop, ended] = [BigInt(options.seed), [...options.stop], options.onFinished !== undefined];
-  return { call, n, maxTokens, temperature, seed, purpose, stage, step, stop, pieces: false, ended };
+  const [progress, ended] = [options.onProgress !== undefined, options.onFinished !== undefined];
+  const [seed, stop] = [BigInt(options.seed), [...options.stop]];
+  return { call, n, maxTokens, temperature, seed, purpose, stage, step, stop, progress, pieces: false, ended };
 }
 
 /** Responses that have ended, as the rollouts of a group of `groupSize` that they are. */
