@@ -31,6 +31,18 @@ impl Scratch {
     }
 }
 
+/// Calls with `len` elements, all 0, in a frame of their own: who takes none does not pay for the frame. Panics beyond
+/// `N`.
+#[inline(always)]
+pub(crate) fn with_room<T: bytemuck::Pod, const N: usize>(len: usize, call: impl FnOnce(&mut [T])) {
+    #[inline(never)]
+    fn in_frame<T: bytemuck::Pod, const N: usize>(len: usize, call: impl FnOnce(&mut [T])) {
+        let mut room = OnStack::<T, N>::new();
+        call(room.take_zeros(len));
+    }
+    if len == 0 { call(&mut []) } else { in_frame::<T, N>(len, call) }
+}
+
 /// Room for `N` elements in a task's own frame, so that no task allocates; only the part that is taken is ever touched.
 #[repr(align(64))]
 pub(crate) struct OnStack<T, const N: usize>(MaybeUninit<[T; N]>);
@@ -46,7 +58,8 @@ impl<T: bytemuck::Pod, const N: usize> OnStack<T, N> {
     pub(crate) fn take_zeros(&mut self, len: usize) -> &mut [T] {
         assert!(len <= N, "{len} elements of {N}");
         let first = self.0.as_mut_ptr().cast::<T>();
-        // SAFETY: inside the array, borrowed exclusively; zeros are a valid T, and all that the slice covers are written.
+        // SAFETY: inside the array, borrowed exclusively; zeros are a valid T, and all that the slice covers are
+        // written.
         unsafe {
             std::ptr::write_bytes(first, 0, len);
             std::slice::from_raw_parts_mut(first, len)

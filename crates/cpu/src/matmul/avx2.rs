@@ -10,7 +10,8 @@ use std::arch::x86_64::{
     _mm256_unpacklo_ps,
 };
 
-pub(super) const KERNELS: Kernels = Kernels { rows_max: 6, panels_at_once, floats: tile, pairs: None, transpose };
+pub(super) const KERNELS: Kernels =
+    Kernels { rows_max: 6, panels_at_once, floats: tile, pairs: None, transpose, interleave: None };
 
 const fn panels_at_once(rows: usize) -> usize {
     match rows {

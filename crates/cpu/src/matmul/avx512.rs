@@ -1,20 +1,29 @@
-//! The micro-kernels for AVX-512, in f32 and, where the level has the instruction, in pairs of bf16: 7…14 × 32 and 1…6 × 64.
+//! The micro-kernels for AVX-512, in f32 and, where the level has the instruction, in pairs of bf16: 7…14 × 32 and 1…6
+//! × 64.
 //!
 //! 14 × 32 keeps 28 accumulators of 16 lanes, two panel vectors and one broadcast in the 32 registers.
 
-use super::kernel::{Accumulate, HalfSquare, Kernels, PairKernels, ROWS_MAX, Square, Tile, WIDTH};
+use super::kernel::{Accumulate, HalfSquare, InputRows, Kernels, PairKernels, ROWS_MAX, Square, Tile, WIDTH};
 use std::arch::x86_64::{
     __m512, __m512bh, __m512i, _MM_HINT_T0, _mm_prefetch, _mm512_add_epi8, _mm512_add_ps, _mm512_castps_si512,
-    _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_set1_epi64, _mm512_set1_ps,
-    _mm512_set4_epi64, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_shuffle_i32x4,
-    _mm512_storeu_ps, _mm512_storeu_si512, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32,
-    _mm512_unpacklo_epi64,
+    _mm512_castsi512_ps, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512,
+    _mm512_mask_storeu_epi32, _mm512_set1_epi64, _mm512_set1_ps, _mm512_set4_epi64, _mm512_setzero_ps,
+    _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_shuffle_i32x4, _mm512_storeu_ps, _mm512_storeu_si512,
+    _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
 };
 
-pub(super) const KERNELS: Kernels =
-    Kernels { rows_max: ROWS_MAX, panels_at_once, floats: floats::tile, pairs: None, transpose };
-pub(super) const KERNELS_OF_PAIRS: Kernels =
-    Kernels { pairs: Some(PairKernels { compute: pairs::tile, transpose: transpose_pairs }), ..KERNELS };
+pub(super) const KERNELS: Kernels = Kernels {
+    rows_max: ROWS_MAX,
+    panels_at_once,
+    floats: floats::tile,
+    pairs: None,
+    transpose,
+    interleave: Some(interleave),
+};
+pub(super) const KERNELS_OF_PAIRS: Kernels = Kernels { pairs: Some(PAIRS), ..KERNELS };
+
+const PAIRS: PairKernels =
+    PairKernels { compute: pairs::tile, transpose: transpose_pairs, interleave: interleave_rounded };
 
 /// How far ahead of their use weights are asked for.
 const PREFETCH_STEPS: usize = 32;
@@ -83,7 +92,8 @@ macro_rules! micro_kernels {
                             }
                         }
                     }
-                    // The output of the next micro-tile: its lines lie far apart, where the hardware does not look ahead.
+                    // The output of the next micro-tile: its lines lie far apart, where the hardware does not look
+                    // ahead.
                     for row in 0..ROWS {
                         for panel in 0..PANELS {
                             _mm_prefetch::<_MM_HINT_T0>(tile.next_out.wrapping_add(offset(row, panel)).cast());
@@ -174,7 +184,62 @@ unsafe fn transpose(src: &Square, dst: &mut Square) {
     }
 }
 
-/// Pairs of rows interleaved, then quadruples: each 128-bit quarter then holds four elements of one column; then quarters.
+/// See `Kernels::interleave`.
+#[target_feature(enable = "avx512f")]
+unsafe fn interleave(rows: InputRows, dst: *mut u32) {
+    // SAFETY: 64 bytes of each row, as the caller promises.
+    let words = input_rows(rows, |row| unsafe { _mm512_loadu_si512(row.cast()) });
+    // SAFETY: as the caller promises.
+    unsafe { store_steps(words, rows, dst) }
+}
+
+/// See `PairKernels::interleave`.
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn interleave_rounded(rows: InputRows, dst: *mut u32) {
+    let words = input_rows(rows, |row| {
+        // SAFETY: 32 elements of each row, as the caller promises; 64 bytes of one register either way.
+        unsafe {
+            let (low, high) = (_mm512_loadu_si512(row.cast()), _mm512_loadu_si512(row.wrapping_add(64).cast()));
+            std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(
+                _mm512_castsi512_ps(high),
+                _mm512_castsi512_ps(low),
+            ))
+        }
+    });
+    // SAFETY: as the caller promises.
+    unsafe { store_steps(words, rows, dst) }
+}
+
+/// The words of sixteen rows, the last one repeated; the rows of the next tile are asked for.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn input_rows(rows: InputRows, load: impl Fn(*const u8) -> __m512i) -> [__m512i; WIDTH] {
+    let mut words = [_mm512_setzero_si512(); WIDTH];
+    for (index, words) in words.iter_mut().enumerate() {
+        let row = rows.first.wrapping_add(index.min(rows.rows - 1) * rows.stride);
+        *words = load(row);
+        _mm_prefetch::<_MM_HINT_T0>(row.wrapping_add(rows.rows * rows.stride).cast());
+    }
+    words
+}
+
+/// Whole vectors, of which each step overwrites what the one before wrote too much.
+#[inline]
+#[target_feature(enable = "avx512f")]
+#[allow(clippy::large_types_passed_by_value)] // They are in registers.
+unsafe fn store_steps(words: [__m512i; WIDTH], rows: InputRows, dst: *mut u32) {
+    let mask = if rows.exact { (1 << rows.rows) - 1 } else { !0 };
+    for (step, words) in transpose_16(words).into_iter().enumerate() {
+        // SAFETY: the rows of one step, and what the caller gave away after them.
+        unsafe {
+            let dst = dst.add(step * rows.rows).cast();
+            if rows.exact { _mm512_mask_storeu_epi32(dst, mask, words) } else { _mm512_storeu_si512(dst.cast(), words) }
+        }
+    }
+}
+
+/// Pairs of rows interleaved, then quadruples: each 128-bit quarter then holds four elements of one column; then
+/// quarters.
 #[inline]
 #[target_feature(enable = "avx512f")]
 #[allow(clippy::large_types_passed_by_value)] // They are in registers.

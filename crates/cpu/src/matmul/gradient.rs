@@ -142,8 +142,8 @@ impl WeightGradient<'_> {
                 accumulate: Accumulate::AddPartials,
                 bias: std::ptr::null(),
             };
-            // SAFETY: the tile lies inside the packed inputs and the packed d_y; these panels and inputs of the gradient
-            // belong to one task alone.
+            // SAFETY: the tile lies inside the packed inputs and the packed d_y; these panels and inputs of the
+            // gradient belong to one task alone.
             unsafe { (pass.compute)(width, panels, &tile) };
             panel += panels;
         }

@@ -25,7 +25,8 @@ pub(super) type HalfSquare = [u32; WIDTH * WIDTH / 2];
 pub(super) enum Words {
     /// One f32.
     F32,
-    /// Two neighbouring bf16, for a level whose instructions multiply pairs: the odd product is added first, then the even one.
+    /// Two neighbouring bf16, for a level whose instructions multiply pairs: the odd product is added first, then the
+    /// even one.
     Pairs,
     /// The same chain on any other level: f32 words of bf16 values, the odd one of each pair before the even one.
     Swapped,
@@ -54,7 +55,8 @@ pub(super) enum Accumulate {
     Begin,
     /// out = out + …: the chain goes on from what an earlier block of the same chain stored.
     Continue,
-    /// out += (0 + …): a partial sum of its own for each `Tile::block` steps, added to the gradient one after the other.
+    /// out += (0 + …): a partial sum of its own for each `Tile::block` steps, added to the gradient one after the
+    /// other.
     AddPartials,
 }
 
@@ -85,6 +87,24 @@ pub(super) struct Tile {
 /// Safety: every address of the tile is valid, the output is not shared, and the machine has the level.
 pub(super) type Compute = unsafe fn(rows: usize, panels: usize, tile: &Tile);
 
+/// Sixteen steps of a micro-tile's inputs where they lie row-major: 64 bytes of words a row, or 16 or 32 elements to be
+/// rounded.
+#[derive(Clone, Copy)]
+pub(super) struct InputRows {
+    pub first: *const u8,
+    /// Bytes from one row to the next.
+    pub stride: usize,
+    /// At most [`ROWS_MAX`].
+    pub rows: usize,
+    /// Whether the words after the last of `dst` must be left alone; else up to 15 of them are overwritten.
+    pub exact: bool,
+}
+
+/// dst[step][row] = words of the rows.
+///
+/// Safety: the addresses are valid, and the machine has the level.
+pub(super) type Interleave = unsafe fn(rows: InputRows, dst: *mut u32);
+
 /// What a level has for pairs of bf16.
 #[derive(Clone, Copy)]
 pub(super) struct PairKernels {
@@ -93,6 +113,8 @@ pub(super) struct PairKernels {
     ///
     /// Safety: the machine has the level.
     pub transpose: unsafe fn(src: &HalfSquare, dst: &mut HalfSquare),
+    /// Of f32 elements, rounded to pairs.
+    pub interleave: Interleave,
 }
 
 /// The micro-kernels of one level.
@@ -100,7 +122,8 @@ pub(super) struct PairKernels {
 pub(super) struct Kernels {
     /// Rows of the largest micro-tile.
     pub rows_max: usize,
-    /// Panels that one micro-tile of so many rows spans, so that enough chains are in flight to hide the latency of an addition.
+    /// Panels that one micro-tile of so many rows spans, so that enough chains are in flight to hide the latency of an
+    /// addition.
     pub panels_at_once: fn(rows: usize) -> usize,
     /// For words of f32.
     pub floats: Compute,
@@ -110,6 +133,8 @@ pub(super) struct Kernels {
     ///
     /// Safety: the machine has the level.
     pub transpose: unsafe fn(src: &Square, dst: &mut Square),
+    /// The same of words in place, for up to [`ROWS_MAX`] rows; where there is none, squares are filled and transposed.
+    pub interleave: Option<Interleave>,
 }
 
 impl Kernels {

@@ -1,8 +1,9 @@
 //! Matrix products of the policy network: x · Wᵀ, d_y · W and d_yᵀ · x on packed weights, in f32 or of bf16 values.
 //!
-//! Every output of the first two is one chain of fused multiply-adds in f32 over k = 0, 1, 2, … (in bf16 k = 1, 0, 3, 2, …), the
-//! same for any number of rows, threads and any level; a weight gradient adds one such chain a block of 64 rows. Work is split over rows and
-//! columns of the output, never over the chain, and only the order in which chains are computed is chosen for speed.
+//! Every output of the first two is one chain of fused multiply-adds in f32 over k = 0, 1, 2, … (in bf16 k = 1, 0, 3,
+//! 2, …), the same for any number of rows, threads and any level; a weight gradient adds one such chain a block of 64
+//! rows. Work is split over rows and columns of the output, never over the chain, and only the order in which chains
+//! are computed is chosen for speed.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;

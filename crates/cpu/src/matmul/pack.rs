@@ -1,7 +1,7 @@
 //! Rearranges row-major inputs into the words and the order in which the micro-kernels read them; bf16 products round
 //! f32 inputs here.
 
-use super::kernel::{Kernels, Square, WIDTH, Words};
+use super::kernel::{InputRows, Kernels, Square, WIDTH, Words};
 use crate::bfloat16::rounded_bits;
 use crate::level::{Level, dispatch};
 use half::bf16;
@@ -65,6 +65,9 @@ impl Interleave {
         let size = WIDTH * self.rows;
         for (index, dst_from) in (self.steps.clone().step_by(WIDTH)).zip((0..).step_by(size)) {
             let count = WIDTH.min(self.steps.end - index);
+            if count == WIDTH && self.interleave(kernels, input, index, &mut dst[dst_from..]) {
+                continue;
+            }
             match input {
                 Input::F32(input) => load_square(level, self, input, index, &mut rows),
                 Input::Bf16(input) => load_square(level, self, input, index, &mut rows),
@@ -80,11 +83,44 @@ impl Interleave {
     }
 }
 
+impl Interleave {
+    /// Packs sixteen steps straight from the inputs, if the level can, and all elements of them are there.
+    fn interleave(&self, kernels: &Kernels, input: Input, step: usize, dst: &mut [u32]) -> bool {
+        let (first, elements) = (self.words.elements(step), self.words.elements(WIDTH));
+        if self.rows == 1 || first + elements > self.columns {
+            return false;
+        }
+        let start = self.first * self.columns + first;
+        let end = start + (self.rows - 1) * self.columns + elements;
+        let (interleave, address, bytes) = match (self.words, input, kernels.pairs) {
+            (Words::F32, Input::F32(input), _) => {
+                (kernels.interleave, input[start..end].as_ptr().cast(), size_of::<f32>())
+            }
+            (Words::Pairs, Input::Bf16(input), _) => {
+                (kernels.interleave, input[start..end].as_ptr().cast(), size_of::<bf16>())
+            }
+            (Words::Pairs, Input::F32(input), Some(pairs)) => {
+                (Some(pairs.interleave), input[start..end].as_ptr().cast(), size_of::<f32>())
+            }
+            _ => return false,
+        };
+        let (Some(interleave), size) = (interleave, WIDTH * self.rows) else { return false };
+        assert!(size <= dst.len(), "no room for {size} words");
+        let exact = dst.len() < size + WIDTH;
+        let rows = InputRows { first: address, stride: self.columns * bytes, rows: self.rows, exact };
+        // SAFETY: `start..end` are the elements that are read, `size` words (and 16 more unless exact) those that are
+        // written; the table is the one of the backend's level.
+        unsafe { interleave(rows, dst.as_mut_ptr()) };
+        true
+    }
+}
+
 dispatch! {
     fn load_square<T: Scalar>(rows: &Interleave, input: &[T], step: usize, dst: &mut Square) = load_square_body;
     fn store_steps(steps: &Square, count: usize, rows: usize, dst: &mut [u32]) = store_steps_body;
-    /// Rows `rows` of `columns` elements as the steps of a reduction over rows: dst[step][lane] holds column `column` + lane
-    /// for `width` lanes (at most 16); columns that are not there are zero, and so is what an odd last row is paired with.
+    /// Rows `rows` of `columns` elements as the steps of a reduction over rows: dst[step][lane] holds column `column` +
+    /// lane for `width` lanes (at most 16); columns that are not there are zero, and so is what an odd last row is
+    /// paired with.
     pub(super) fn pack_columns<T: Scalar>(
         words: Words, input: &[T], columns: usize, rows: Range<usize>, column: usize, width: usize, dst: &mut [u32],
     ) = pack_columns_body;
@@ -137,8 +173,8 @@ fn swapped<T: Scalar>(values: &[T]) -> [u32; WIDTH] {
 #[inline(always)]
 fn store_steps_body(steps: &Square, count: usize, rows: usize, dst: &mut [u32]) {
     let steps = &steps.as_chunks::<WIDTH>().0[..count];
-    let whole = dst.len().checked_sub(WIDTH).map_or(0, |room| room / rows + 1).min(count);
-    // Two loops: one with both kinds of copies would call memcpy for every step.
+    // Two loops: in a single one the compiler makes every store a call of memcpy.
+    let whole = (dst.len().saturating_sub(WIDTH) / rows + 1).min(if dst.len() < WIDTH { 0 } else { count });
     for (step, values) in steps[..whole].iter().enumerate() {
         if let Some(dst) = dst[step * rows..].first_chunk_mut() {
             *dst = *values;

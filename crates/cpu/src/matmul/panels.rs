@@ -1,4 +1,5 @@
-//! The 16-column panels that inputs are multiplied with: a weight's own, or made of it inside a task a few steps at a time.
+//! The 16-column panels that inputs are multiplied with: a weight's own, or made of it inside a task a few steps at a
+//! time.
 
 use super::kernel::{Kernels, Square, WIDTH, Words};
 use super::pack::prefetch;
@@ -98,8 +99,8 @@ impl Panels<'_> {
     }
 }
 
-/// dst holds the steps of rows `row` to `row` + 15, a multiple of 16, for 16 columns of the transposed weight. Rows beyond the
-/// weight's are its padding; columns beyond its own are zero.
+/// dst holds the steps of rows `row` to `row` + 15, a multiple of 16, for 16 columns of the transposed weight. Rows
+/// beyond the weight's are its padding; columns beyond its own are zero.
 fn transpose_square(maker: Maker, weight: &Weight, row: usize, panel: usize, dst: &mut [u32]) {
     let Maker { kernels, level, words } = maker;
     let column = panel * WIDTH;

@@ -14,8 +14,12 @@ pub(super) const ROWS_IN_CACHE: usize = 192;
 const ROWS_OF_TASK: usize = 4 * ROWS_IN_CACHE;
 /// Panels of one task at most, so that many threads find something to do.
 pub(super) const PANELS_OF_TASK: usize = 8;
-/// Panels of one task at most where a single tile of rows streams them from memory: the longer the stretch, the fewer beginnings that the
-/// hardware cannot foresee.
+/// As many in tasks of many rows that find their panels in memory.
+pub(super) const PANELS_IN_PLACE: usize = 64;
+/// As many in tasks of many rows that make their panels.
+pub(super) const PANELS_MADE: usize = 16;
+/// Panels of one task at most where a single tile of rows streams them from memory: the longer the stretch, the fewer
+/// beginnings that the hardware cannot foresee.
 pub(super) const PANELS_OF_STREAM: usize = 32;
 /// Tasks per thread, so that a thread held up by a busy neighbour costs little.
 const TASKS_PER_THREAD: usize = 12;
@@ -68,8 +72,8 @@ pub(super) struct Task {
 }
 
 impl Tasks {
-    /// Rows × `panels` of 16 columns, each a chain of `steps`; panels of a task are a multiple of `panels_multiple` and at
-    /// most `panels_max`.
+    /// Rows × `panels` of 16 columns, each a chain of `steps`; panels of a task are a multiple of `panels_multiple` and
+    /// at most `panels_max`.
     pub(super) fn new(
         tiles: RowTiles,
         panels: usize,
@@ -90,6 +94,29 @@ impl Tasks {
             panels,
             tiles_of_task,
             panels_of_task: panels_of_task.next_multiple_of(panels_multiple),
+            row_blocks: tiles.count.div_ceil(tiles_of_task),
+        }
+    }
+
+    /// As [`Tasks::new`] where inputs are so many that each task packs its own: rows are cut rather than panels.
+    pub(super) fn of_many_rows(
+        tiles: RowTiles,
+        panels: usize,
+        panels_multiple: usize,
+        panels_max: usize,
+        threads: usize,
+    ) -> Tasks {
+        let (rows, wanted) = (tiles.start(tiles.count), threads * TASKS_PER_THREAD);
+        let groups = panels.div_ceil(panels_max).max(1);
+        let fewest = rows.div_ceil(ROWS_OF_TASK);
+        let row_blocks = wanted.div_ceil(groups).clamp(fewest, fewest.max(rows / ROWS_IN_CACHE));
+        let tiles_of_task = tiles.count.div_ceil(row_blocks).max(1);
+        let groups = groups.max((wanted / row_blocks).min(panels / PANELS_MADE)).max(1);
+        Tasks {
+            tiles,
+            panels,
+            tiles_of_task,
+            panels_of_task: panels.div_ceil(groups).next_multiple_of(panels_multiple).max(1),
             row_blocks: tiles.count.div_ceil(tiles_of_task),
         }
     }

@@ -3,7 +3,7 @@
 use super::kernel::{Accumulate, Kernels, Square, Tile, WIDTH};
 
 pub(super) const KERNELS: Kernels =
-    Kernels { rows_max: 6, panels_at_once: |_| 1, floats: tile, pairs: None, transpose };
+    Kernels { rows_max: 6, panels_at_once: |_| 1, floats: tile, pairs: None, transpose, interleave: None };
 
 /// See `Kernels::floats`.
 unsafe fn tile(rows: usize, panels: usize, tile: &Tile) {
