@@ -102,7 +102,7 @@ test("wrong usage is one line, exit code 2, and leaves nothing behind", async ()
     ["--config missing.jsonc", /missing\.jsonc/],
     [
       "--config run.jsonc --reward maths",
-      /^error: reward: unknown reward "maths" \(did you mean "math"\?\); use math, exact or/,
+      /^error: reward: unknown reward "maths" \(did you mean "math"\?\); use math, exact, code or/,
     ],
     ["--resume last", /^error: no run in .*runs yet/],
   ];

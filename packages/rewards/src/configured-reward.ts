@@ -26,8 +26,8 @@ export type RewardSettings = {
 
 const builtIn: Readonly<Record<string, (settings: RewardSettings) => Reward>> = {
   math: ({ mathMode }) => mathReward({ mode: mathMode }),
-  code: ({ codeScore }) => codeReward({ score: codeScore }),
   exact: () => exactReward(),
+  code: ({ codeScore }) => codeReward({ score: codeScore }),
 };
 
 /** The names of the rewards that are there without a file. */
