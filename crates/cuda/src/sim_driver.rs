@@ -85,7 +85,8 @@ impl SimDriver {
         let beside = own.join(FILE);
         // The native library is packages/native/*.node.
         let built = own.join("../../build/kernels").join(FILE);
-        [beside, built.clone()].into_iter().find(|path| path.is_file()).ok_or(SimUnavailable::Missing { path: built })
+        let found = [&beside, &built].into_iter().find_map(|path| path.canonicalize().ok());
+        found.ok_or(SimUnavailable::Missing { path: built })
     }
 
     /// Loads the library; `seed` shuffles the order of threads.
