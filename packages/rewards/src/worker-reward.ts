@@ -21,6 +21,7 @@ type Thread = {
   calling: number | undefined;
 };
 
+const workerFile = new URL("./reward-worker.ts", import.meta.url);
 /** A module may load slowly, with whatever it imports. */
 const loadSeconds = 30;
 /** A job whose thread ended through no fault of its own is run again, so often at most. */
@@ -41,7 +42,7 @@ export function workerReward(
   let nextId = 0;
 
   function open(): Thread {
-    const worker = new Worker(workerFile(), { workerData: place });
+    const worker = new Worker(workerFile, { workerData: place });
     const thread: Thread = { worker, jobs: new Map(), calling: undefined };
     threads.add(thread);
     worker.on("message", (message) => answered(thread, rewardReplySchema.parse(message)));
@@ -145,11 +146,6 @@ export function workerReward(
 
   const reward = (rollout: RewardRollout) => new Promise<Verdict>((resolve) => give({ rollout, resolve, attempts: 0 }));
   return Object.assign(reward, { start, close, limitSeconds: Number.POSITIVE_INFINITY });
-}
-
-// Beside this file: TypeScript in the repository, JavaScript in the npm package.
-function workerFile(): URL {
-  return new URL(import.meta.url.endsWith(".ts") ? "./reward-worker.ts" : "./reward-worker.js", import.meta.url);
 }
 
 function messageOf(error: unknown): string {
