@@ -39,6 +39,7 @@ mod scratch;
 mod sim_driver;
 mod softmax;
 mod swiglu;
+mod timing;
 mod weight;
 
 pub use buffer::Buffer;

@@ -1,7 +1,7 @@
 //! The backend on the simulator, for the tests of this crate.
 #![allow(dead_code)] // Each test file uses its own part.
 
-use gradus_cuda::{CudaBackend, SimDriver};
+use gradus_cuda::{CudaBackend, CudaDriver, SimDriver};
 use std::path::{Path, PathBuf};
 
 /// The library that `bun scripts/kernels.ts --sim` builds.
@@ -16,7 +16,10 @@ pub fn driver(seed: u64) -> SimDriver {
     SimDriver::open(&library(), seed).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// A backend whose threads run in an order of `seed`.
+/// A backend whose threads run in an order of `seed`. GRADUS_TEST_DEVICE=cuda takes the GPU instead: the GPU bundle runs the tests there.
 pub fn backend(seed: u64) -> CudaBackend {
+    if std::env::var_os("GRADUS_TEST_DEVICE").is_some_and(|device| device == "cuda") {
+        return CudaBackend::new(CudaDriver::open().unwrap_or_else(|error| panic!("{error}")));
+    }
     CudaBackend::new(driver(seed))
 }
