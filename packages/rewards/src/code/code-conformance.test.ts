@@ -13,6 +13,13 @@ import { gradeProgram } from "./grade-program.ts";
 import { readProblem } from "./read-problem.ts";
 
 const isFull = Boolean(process.env.GRADUS_TEST_FULL);
+
+// Tasks whose canonical solution alone takes over a second of processor time: for the full run.
+const slowTasks = new Set([
+  ...[15, 36, 59, 83, 94, 130, 139].map((number) => `HumanEval/${number}`),
+  ...[84, 123, 255, 271, 300, 389, 392, 583, 589, 592, 599, 603, 630].map((number) => `Mbpp/${number}`),
+]);
+const isTaken = (task: string, index: number, every: number) => isFull || (index % every === 0 && !slowTasks.has(task));
 const minutes = (count: number) => count * 60_000;
 
 let sandbox: Sandbox;
@@ -97,7 +104,7 @@ test(
   async () => {
     const rows = sharedRows("conformance/code_evalplus_verdicts.jsonl", publishedSchema);
     if (!rows || !tasks) return;
-    const sample = rows.filter(({ id }, index) => !publishedOtherwise.has(id) && (isFull || index % 8 === 0));
+    const sample = rows.filter(({ id, task_id }, index) => !publishedOtherwise.has(id) && isTaken(task_id, index, 8));
     const wrong = await disagreements(sample, (row) => ({
       name: row.id,
       task: row.task_id,
@@ -117,8 +124,16 @@ const mutantSchema = z.strictObject({
   plus: z.string(),
 });
 
-// EvalPlus 0.3.1 against us, with the reason.
-const evalPlusOtherwise = new Map<string, string>([]);
+// Where EvalPlus 0.3.1 says otherwise, and why: a canonical solution that it fails shows that it is not the program.
+const evalPlusOtherwise = new Map([
+  [
+    '["HumanEval/32"]',
+    "its check of find_zero never counts an input as passed, so every program fails on base and plus",
+  ],
+  ['["Mbpp/255"]', "an answer of 1 GB takes it over its limit of time, by the clock"],
+  ['["Mbpp/599"]', "24 s of processor time on plus; its limit is 60 s by the clock"],
+  ['["Mbpp/599",[157,1,"(1 - 1)"]]', "the same as the canonical solution"],
+]);
 
 test(
   "EvalPlus's verdicts on the canonical solutions and on mutants of them",
@@ -127,7 +142,7 @@ test(
     const file = join(import.meta.dir, "__fixtures__", "evalplus-verdicts.jsonl");
     const lines = readFileSync(file, "utf8").trimEnd().split("\n");
     const rows = lines.map((line) => mutantSchema.parse(JSON.parse(line)));
-    const sample = rows.filter((_, index) => isFull || index % 24 === 0);
+    const sample = rows.filter(({ task }, index) => isTaken(task, index, 24));
     const wrong = await disagreements(sample, ({ task, edits, base, plus }) => ({
       name: JSON.stringify([task, ...edits]),
       task,

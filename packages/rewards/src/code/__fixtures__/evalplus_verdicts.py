@@ -5,8 +5,8 @@ usage: python evalplus_verdicts.py FOLDER OUT.jsonl [--mutants 1000] [--seed 6] 
 FOLDER holds humaneval_plus/HumanEvalPlus.jsonl.gz and mbpp_plus/MbppPlus-v0.1.0.jsonl.gz; `pip install evalplus==0.3.1`.
 A row is {"task", "edits", "base", "plus"}: `edits` are [offset, characters cut, text put] on prompt + canonical_solution,
 from the last to the first, so that the row holds nothing of the data sets; none is the canonical solution itself.
-`base` and `plus` are evalplus's statuses, `plus` that of base and plus together. Half of the mutants pass base (if so many
-are found among four times as many), since a mutant that fails at once tells little.
+`base` and `plus` are evalplus's statuses, `plus` that of base and plus together. EvalPlus's limits are of the clock: what
+does not pass is asked once more, and the machine should have nothing else to do.
 """
 
 import argparse
@@ -138,27 +138,31 @@ def expected_of(problem, dataset):
 
 
 def status_of(problem, dataset, wanted, program, kind):
-    return untrusted_check(
-        dataset,
-        program,
-        problem[f"{kind}_input"],
-        problem["entry_point"],
-        expected=wanted[kind],
-        atol=problem["atol"],
-        ref_time=wanted[f"{kind}_time"],
-        fast_check=True,
-    )[0]
+    for _ in range(2):
+        status = untrusted_check(
+            dataset,
+            program,
+            problem[f"{kind}_input"],
+            problem["entry_point"],
+            expected=wanted[kind],
+            atol=problem["atol"],
+            ref_time=wanted[f"{kind}_time"],
+            fast_check=True,
+        )[0]
+        if status == "pass":
+            break
+    return status
 
 
 def verdicts(job):
-    """The rows of one task: its canonical solution and its mutants."""
+    """The numbered rows of one task: its canonical solution and its mutants."""
     dataset, problem, programs = job
     wanted = expected_of(problem, dataset)
     rows = []
-    for edits, program in programs:
+    for number, edits, program in programs:
         base = status_of(problem, dataset, wanted, program, "base")
         plus = status_of(problem, dataset, wanted, program, "plus") if base == "pass" else base
-        rows.append({"task": problem["task_id"], "edits": edits, "base": base, "plus": plus})
+        rows.append((number, {"task": problem["task_id"], "edits": edits, "base": base, "plus": plus}))
     return rows
 
 
@@ -168,9 +172,9 @@ def main():
     problems += [("mbpp", problem) for problem in get_mbpp_plus().values()]
     sources = [problem["prompt"] + problem["canonical_solution"] for _, problem in problems]
     places = [sites(source) for source in sources]
-    programs = [[([], source)] for source in sources]
+    programs = [[(number, [], source)] for number, source in enumerate(sources)]
     seen = set()
-    while len(seen) < 4 * arguments.mutants:
+    while len(seen) < arguments.mutants:
         index = chance.randrange(len(problems))
         # Offsets count characters here and UTF-16 units where they are read.
         if not places[index] or not all(ord(character) < 0x10000 for character in sources[index]):
@@ -179,20 +183,16 @@ def main():
         if program in seen or not compiles(program):
             continue
         seen.add(program)
-        programs[index].append((edits, program))
-    jobs = [(*problem, own) for problem, own in zip(problems, programs)]
+        programs[index].append((len(sources) + len(seen), edits, program))
     rows = []
     with ProcessPoolExecutor(arguments.workers) as pool:
+        jobs = [(*problem, own) for problem, own in zip(problems, programs)]
         for done, own in enumerate(pool.map(verdicts, jobs)):
             rows += own
             if done % 20 == 0:
                 print(done, len(jobs), file=sys.stderr, flush=True)
-    mutants = [row for row in rows if row["edits"]]
-    chance.shuffle(mutants)
-    passing = [row for row in mutants if row["base"] == "pass"][: arguments.mutants // 2]
-    failing = [row for row in mutants if row["base"] != "pass"][: arguments.mutants - len(passing)]
     with open(arguments.out, "w") as out:
-        for row in [row for row in rows if not row["edits"]] + passing + failing:
+        for _, row in sorted(rows, key=lambda numbered: numbered[0]):
             out.write(json.dumps(row, separators=(",", ":")) + "\n")
 
 
