@@ -173,8 +173,8 @@ fn swapped<T: Scalar>(values: &[T]) -> [u32; WIDTH] {
 #[inline(always)]
 fn store_steps_body(steps: &Square, count: usize, rows: usize, dst: &mut [u32]) {
     let steps = &steps.as_chunks::<WIDTH>().0[..count];
-    // Two loops: in a single one the compiler makes every store a call of memcpy.
-    let whole = (dst.len().saturating_sub(WIDTH) / rows + 1).min(if dst.len() < WIDTH { 0 } else { count });
+    let whole = dst.len().checked_sub(WIDTH).map_or(0, |room| room / rows + 1).min(count);
+    // Two loops: one with both kinds of copies would call memcpy for every step.
     for (step, values) in steps[..whole].iter().enumerate() {
         if let Some(dst) = dst[step * rows..].first_chunk_mut() {
             *dst = *values;
