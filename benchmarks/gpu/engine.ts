@@ -1,0 +1,190 @@
+// The whole engine on a device, bundled into one file for the GPU bundle: `bun engine.js tiny|SHAPE DEVICE`. A JSON line a row.
+// tiny: SFT and RL on a policy of 0.1 M parameters; a shape of scripts/shapes.ts: training, generation, memory, with random weights.
+import { grpo, Policy } from "../../packages/sdk/src/index.ts";
+import { isShapeName, shapeConfig, shapeNames } from "../../scripts/shapes.ts";
+import { tokenIds } from "../jobs.ts";
+import { median } from "../rows.ts";
+
+/** Dense bf16 peak of an H100 SXM and an H200: what MFU is a share of. */
+const peakFlops = 989e12;
+const [what = "", device = ""] = process.argv.slice(2);
+
+const figure = (work: string, unit: string, ours: number, note?: string) =>
+  console.log(JSON.stringify({ work: `${what}: ${work}`, unit, ours, note }));
+const check = (work: string, ok: boolean, note?: string) =>
+  console.log(JSON.stringify({ work: `${what}: ${work}`, ok, note }));
+const message = (error: unknown) => (error instanceof Error ? error.message : String(error));
+
+/** Does one piece of work; what fails is a row, and the rest goes on. */
+async function attempt(work: string, run: () => Promise<void>): Promise<void> {
+  try {
+    await run();
+  } catch (error) {
+    check(work, false, message(error));
+  }
+}
+
+async function seconds(work: () => Promise<unknown>): Promise<number> {
+  const began = performance.now();
+  await work();
+  return (performance.now() - began) / 1000;
+}
+
+/** Whether `score` gives the sampler's logprobs, bit for bit. */
+async function isExact(policy: Policy, batch: number, prompt: number, maxTokens: number): Promise<boolean> {
+  const prompts = Array.from({ length: batch }, (_, index) => tokenIds(prompt + index, index, policy.info.vocabSize));
+  const responses = (await policy.generate(prompts, { n: 1, maxTokens, temperature: 0.8, seed: 1 })).flat();
+  const sequences = responses.map(({ tokens }, index) => Uint32Array.of(...(prompts[index] ?? []), ...tokens));
+  const scores = await policy.score(sequences, { temperature: 0.8 });
+  return responses.every(({ tokens, logprobs }, index) => {
+    const scored = scores[index]?.logprobs.slice(-tokens.length) ?? [];
+    return logprobs.length > 0 && logprobs.every((value, at) => Object.is(value, scored[at]));
+  });
+}
+
+/** RL steps by the SDK's own loop. Rewards go 0, 1, 2 by turns: the time does not depend on what they mean, only on their being different. */
+async function reinforce(policy: Policy, given: { prompts: number; prompt: number; response: number; steps: number }) {
+  const { vocabSize } = policy.info;
+  let judged = 0;
+  const loop = grpo({
+    policy,
+    prompts: Array.from({ length: 64 }, (_, index) => ({
+      id: `p${index}`,
+      ids: tokenIds(given.prompt, index, vocabSize),
+    })),
+    reward: () => judged++ % 3,
+    promptsPerStep: given.prompts,
+    groupSize: 8,
+    maxResponseLength: given.response,
+    temperature: 1,
+    learningRate: 1e-6,
+    steps: given.steps,
+    seed: 1,
+  });
+  let began = performance.now();
+  for await (const step of loop) {
+    const took = (performance.now() - began) / 1000;
+    const tokens = 8 * given.prompts * (given.prompt + Number(step["response_length/mean"]));
+    figure(`RL step, ${8 * given.prompts} responses of ${given.response}`, "s", took);
+    figure("RL step, tokens", "tokens/s", tokens / took);
+    const difference = Number(step.train_rollout_logprob_abs_diff);
+    check("RL step: sampler and trainer, difference 0", difference === 0, `difference ${difference}`);
+    began = performance.now();
+  }
+}
+
+/** A step of packed training on fresh tokens each. */
+async function trainOnce(
+  policy: Policy,
+  batch: number,
+  length: number,
+  seed: number,
+  learningRate = 1e-6,
+): Promise<number> {
+  const packed = await policy.batch({
+    tokens: tokenIds(batch * length, seed, policy.info.vocabSize),
+    cuSeqlens: Uint32Array.from({ length: batch + 1 }, (_, index) => index * length),
+    lossMask: Uint8Array.from({ length: batch * length }, (_, index) => (index % length === 0 ? 0 : 1)),
+  });
+  const trained = batch * (length - 1);
+  const weights = new Float32Array(trained).fill(1 / trained);
+  try {
+    return await seconds(() => policy.step(packed, { weights, learningRate }));
+  } finally {
+    packed.close();
+  }
+}
+
+async function tiny(): Promise<void> {
+  const config = {
+    ...shapeConfig("T"),
+    hidden_size: 64,
+    num_hidden_layers: 2,
+    num_attention_heads: 4,
+    num_key_value_heads: 2,
+    intermediate_size: 128,
+    vocab_size: 64,
+  };
+  const policy = await Policy.create({ config, seed: 1n, device, dtype: "bf16" });
+  check(`a policy on ${device}`, policy.info.device === device, policy.info.level);
+  await attempt("logprobs", async () =>
+    check("score gives the sampler's logprobs, bit for bit", await isExact(policy, 5, 9, 16)),
+  );
+  await attempt("SFT", async () => {
+    const before = await trainLoss(policy);
+    for (let step = 0; step < 8; step += 1) await trainOnce(policy, 4, 33, 1, 1e-2);
+    const after = await trainLoss(policy);
+    check("SFT lowers the loss", after < before, `${before.toFixed(3)} to ${after.toFixed(3)}`);
+  });
+  await attempt("RL", () => reinforce(policy, { prompts: 2, prompt: 7, response: 16, steps: 2 }));
+  await policy.close();
+}
+
+/** Mean negative logprob of the tokens that `trainOnce` trains on with seed 1. */
+async function trainLoss(policy: Policy): Promise<number> {
+  const all = tokenIds(4 * 33, 1, policy.info.vocabSize);
+  const scores = await policy.score(Array.from({ length: 4 }, (_, index) => all.slice(33 * index, 33 * index + 33)));
+  const logprobs = scores.flatMap((score) => [...score.logprobs]);
+  return -logprobs.reduce((sum, value) => sum + value, 0) / logprobs.length;
+}
+
+async function shape(name: string): Promise<void> {
+  if (!isShapeName(name)) throw new Error(`${name} is not one of tiny, ${shapeNames.join(", ")}`);
+  const began = performance.now();
+  const policy = await Policy.create({ config: shapeConfig(name), seed: 1n, device, dtype: "bf16" });
+  figure("random weights made", "s", (performance.now() - began) / 1000);
+  const { parameters, vocabSize } = policy.info;
+  await attempt("logprobs", async () =>
+    check("score gives the sampler's logprobs, bit for bit", await isExact(policy, 7, 300, 40)),
+  );
+  for (const [batch, context] of [
+    [1, 1024],
+    [64, 1024],
+    [256, 1024],
+    [64, 4096],
+  ] as const) {
+    await attempt(`decode ${batch} x ${context}`, async () => {
+      const prompts = Array.from({ length: batch }, (_, index) => tokenIds(context, index, vocabSize));
+      const options = { n: 1, temperature: 1, seed: 1 } as const;
+      const prefill = await seconds(() => policy.generate(prompts, { ...options, maxTokens: 1 }));
+      const full = await seconds(() => policy.generate(prompts, { ...options, maxTokens: 65 }));
+      figure(`prefill, ${batch} sequences of ${context}`, "tokens/s", (batch * context) / prefill);
+      figure(`decode, ${batch} sequences of ${context}`, "tokens/s", (batch * 64) / Math.max(full - prefill, 1e-9));
+    });
+  }
+  for (const [batch, length] of [
+    [8, 1024],
+    [1, 8192],
+  ] as const) {
+    await attempt(`SFT ${batch} x ${length}`, async () => {
+      await trainOnce(policy, batch, length, 1);
+      const took: number[] = [];
+      for (let seed = 2; seed < 5; seed += 1) took.push(await trainOnce(policy, batch, length, seed));
+      const rate = (batch * length) / median(took);
+      figure(
+        `SFT step, ${batch} sequences of ${length}`,
+        "tokens/s",
+        rate,
+        took.map((value) => value.toFixed(3)).join(" "),
+      );
+      figure(
+        `SFT step, ${batch} of ${length}: 6 · parameters · tokens/s of 989 TFLOP/s`,
+        "%",
+        (600 * parameters * rate) / peakFlops,
+      );
+    });
+  }
+  await attempt("RL step", () => reinforce(policy, { prompts: 8, prompt: 128, response: 512, steps: 2 }));
+  const memory = await policy.memory();
+  figure("memory of the policy", "GiB", memory.total / 2 ** 30, JSON.stringify(memory));
+  await policy.close();
+}
+
+let exitCode = 0;
+try {
+  await (what === "tiny" ? tiny() : shape(what));
+} catch (error) {
+  console.error(message(error));
+  exitCode = 1;
+}
+process.exit(exitCode);

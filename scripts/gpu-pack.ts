@@ -1,0 +1,164 @@
+// `bun run gpu-pack [--part NAME]`: everything that a machine with a GPU needs to check and time the engine, in one folder below 60 MiB.
+// That machine has neither Rust nor Bun nor a network: python3 with PyTorch runs dist/gpu-bundle/run.sh (benchmarks/gpu/run.py).
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { basename, join } from "node:path";
+import { parseArgs } from "node:util";
+import { nativeLibraryPath } from "../packages/native/build.ts";
+import { buildPack, buildSimulator, isPackCurrent, packPath, simulatorPath } from "./kernel-compile.ts";
+import { fetchNvcc, installedNvcc } from "./nvcc.ts";
+import { runCommand } from "./run-command.ts";
+
+const root = join(import.meta.dir, "..");
+const sources = join(root, "benchmarks", "gpu");
+const bytesMax = 60 * 2 ** 20;
+
+/** Parts of run.py, and what each needs of the bundle. */
+const needs = {
+  cpu: ["programs", "pack", "simulator", "engine"],
+  check: ["programs", "pack"],
+  sanitizer: ["programs", "pack"],
+  bench: ["programs", "pack"],
+  engine: ["pack", "engine"],
+} as const;
+type Part = keyof typeof needs;
+const partNames = ["cpu", "check", "sanitizer", "bench", "engine"] as const satisfies readonly Part[];
+
+const usage = `usage: bun run gpu-pack [--part ${partNames.join("|")}]
+Makes dist/gpu-bundle; there, ./run.sh [--part NAME] runs it. --part, also more than once: only what these parts need.`;
+
+/** How a bundle is made: its parts, its folder, and whether Bun itself comes along (a minute of packing, once). */
+export type BundleOptions = { parts: readonly Part[]; folder: string; withBun: boolean };
+
+/** Makes the bundle and gives its size in bytes; throws with what to do where something cannot be made. */
+export async function makeBundle({ parts, folder, withBun }: BundleOptions): Promise<number> {
+  const has = (piece: string) => parts.some((part) => needs[part].some((need) => need === piece));
+  const fresh = `${folder}.${process.pid}`;
+  rmSync(fresh, { recursive: true, force: true });
+  mkdirSync(fresh, { recursive: true });
+  try {
+    for (const name of ["run.sh", "run.py", ...(parts.includes("bench") ? ["torch_ops.py"] : [])]) {
+      copyFileSync(join(sources, name), join(fresh, name));
+    }
+    chmodSync(join(fresh, "run.sh"), 0o755);
+    if (has("pack")) await addPack(fresh);
+    if (has("simulator")) await addSimulator(fresh);
+    if (has("programs")) await addPrograms(fresh);
+    if (has("engine")) await addEngine(fresh, withBun);
+    const commit = (await told(["git", "describe", "--always", "--dirty"])).trim();
+    writeFileSync(join(fresh, "bundle.json"), JSON.stringify({ commit, made: new Date().toISOString(), parts }));
+    const bytes = bytesBelow(fresh);
+    if (bytes > bytesMax)
+      throw new Error(`the bundle is ${mib(bytes)}, at most 60 MiB; make a smaller one with --part`);
+    rmSync(folder, { recursive: true, force: true });
+    renameSync(fresh, folder);
+    return bytes;
+  } finally {
+    rmSync(fresh, { recursive: true, force: true });
+  }
+}
+
+/** The kernels for GPUs; compiled now unless they are there. */
+async function addPack(folder: string): Promise<void> {
+  if (!isPackCurrent(root)) await buildPack(root, (await installedNvcc(process.env)) ?? (await fetchNvcc(root)));
+  copyFileSync(packPath(root), join(folder, "gradus.kernels"));
+}
+
+async function addSimulator(folder: string): Promise<void> {
+  await buildSimulator(root);
+  mkdirSync(join(folder, "lib"));
+  copyFileSync(simulatorPath(root), join(folder, "lib", basename(simulatorPath(root))));
+}
+
+/** The tests of crates/cuda that run on any device, and its examples. */
+async function addPrograms(folder: string): Promise<void> {
+  const command = "cargo build --release --package gradus-cuda --message-format json-render-diagnostics".split(" ");
+  const targets = "--test families --test matmul --example bench_ops --example check_large".split(" ");
+  const output = await told([...command, ...targets]);
+  mkdirSync(join(folder, "bin"));
+  for (const [, name = "", path = ""] of output.matchAll(
+    /"kind":\["(?:test|example)"\][^\n]*?"name":"(\w+)"[^\n]*"executable":"([^"]+)"/g,
+  )) {
+    const program = join(folder, "bin", path.includes("/examples/") ? name : `test_${name}`);
+    copyFileSync(path, program);
+    await told(["strip", program]);
+  }
+  const found = readdirSync(join(folder, "bin")).length;
+  if (found !== 4) throw new Error(`cargo made ${found} programs, expected 4`);
+}
+
+/** The TypeScript in one file, the native library beside it, and Bun. */
+async function addEngine(folder: string, withBun: boolean): Promise<void> {
+  const built = await Bun.build({ entrypoints: [join(sources, "engine.ts")], target: "bun", outdir: folder });
+  if (!built.success) throw new Error(`benchmarks/gpu/engine.ts cannot be bundled: ${built.logs.join("; ")}`);
+  if (!existsSync(nativeLibraryPath)) throw new Error('the native engine is not built; run "bun run setup"');
+  const library = join(folder, basename(nativeLibraryPath));
+  copyFileSync(nativeLibraryPath, library);
+  await told(["strip", "--strip-debug", library]);
+  if (withBun) copyFileSync(await packedBun(), join(folder, "bun.xz"));
+}
+
+/** Bun itself, packed once for each version; python3 unpacks it where there is no xz. */
+async function packedBun(): Promise<string> {
+  const folder = join(root, "build", "gpu-pack");
+  const packed = join(folder, `bun-${Bun.version}.xz`);
+  if (existsSync(packed)) return packed;
+  mkdirSync(folder, { recursive: true });
+  const program =
+    "import lzma,shutil,sys; shutil.copyfileobj(open(sys.argv[1],'rb'), lzma.open(sys.argv[2],'wb',preset=9), 1<<20)";
+  await told(["python3", "-c", program, process.execPath, `${packed}.tmp`]);
+  renameSync(`${packed}.tmp`, packed);
+  return packed;
+}
+
+/** What a program prints; throws its last lines where it fails. */
+async function told(command: readonly string[]): Promise<string> {
+  const { exitCode, output } = await runCommand(command, { cwd: root, show: false });
+  if (exitCode !== 0) throw new Error(`${command[0]} failed: ${output.trim().split("\n").slice(-5).join("\n")}`);
+  return output;
+}
+
+function bytesBelow(folder: string): number {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .reduce((sum, entry) => sum + statSync(join(entry.parentPath, entry.name)).size, 0);
+}
+
+const mib = (bytes: number) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+
+/** The parts of the command line. */
+function partsOf(): readonly Part[] {
+  const { values } = parseArgs({
+    options: { part: { type: "string", multiple: true }, help: { type: "boolean", default: false } },
+  });
+  if (values.help) {
+    console.log(usage);
+    process.exit(0);
+  }
+  const given = (values.part ?? []).map((name) => {
+    const part = partNames.find((known) => known === name);
+    if (part === undefined) throw new Error(`there is no part ${name}; there are ${partNames.join(", ")}`);
+    return part;
+  });
+  return given.length === 0 ? partNames : given;
+}
+
+if (import.meta.main) {
+  try {
+    const folder = join(root, "dist", "gpu-bundle");
+    const bytes = await makeBundle({ parts: partsOf(), folder, withBun: true });
+    console.log(`${folder} made, ${mib(bytes)}; on a machine with a GPU: ./run.sh`);
+  } catch (error) {
+    console.error(`gpu-pack: ${error instanceof Error ? error.message : String(error)}`);
+    process.exit(1);
+  }
+}
