@@ -1,12 +1,12 @@
 // The verdict on one program for a task of HumanEval+ or MBPP+: every input's result against the canonical solution's.
-import type { Limits, Run } from "../sandbox/protocol.ts";
+import type { Limits, Program, Run } from "../sandbox/protocol.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import type { Answer, Tagged } from "../sandbox/tagged.ts";
 import { fault, type Verdict } from "../verdict.ts";
 import { evalPlusRule } from "./compare-evalplus.ts";
 import { answerEntry, withAnswerEntry } from "./evalplus-answer.ts";
 import type { EvalPlusTask } from "./evalplus-task.ts";
-import { cut, runFairly } from "./grade-program.ts";
+import { cut, type ProgramOptions, runFairly } from "./grade-program.ts";
 import { endResult, isTimeout } from "./judge-test.ts";
 import { shortRepr } from "./python-repr.ts";
 
@@ -26,6 +26,8 @@ export type EvalPlusGrader = {
   readonly grade: (task: EvalPlusTask, code: string) => Promise<EvalPlusVerdict>;
 };
 
+export type EvalPlusOptions = Pick<ProgramOptions, "isOverloaded">;
+
 type SetName = "base" | "plus";
 type Expected = { readonly answers: readonly Tagged[]; readonly cpuMs: number };
 
@@ -39,7 +41,7 @@ const canonicalLimits: Partial<Limits> = { cpuMs: 120_000, wallMs: 241_000 };
 const answersBytesMax = 128 * 1024 * 1024;
 
 /** A grader whose expected answers come from the canonical solutions, run in the sandbox once a task and kept. */
-export function evalPlusGrader(sandbox: Sandbox): EvalPlusGrader {
+export function evalPlusGrader(sandbox: Sandbox, options: EvalPlusOptions = {}): EvalPlusGrader {
   const kept = new Map<EvalPlusTask, Map<SetName, Promise<Expected>>>();
   const expectedOf = (task: EvalPlusTask, set: SetName): Promise<Expected> => {
     const sets = kept.get(task) ?? new Map<SetName, Promise<Expected>>();
@@ -52,26 +54,24 @@ export function evalPlusGrader(sandbox: Sandbox): EvalPlusGrader {
     asked.catch(() => sets.delete(set));
     return asked;
   };
-  return { grade: (task, code) => gradeTask(sandbox, task, code, expectedOf) };
+  return { grade: (task, code) => gradeTask({ sandbox, expectedOf, ...options }, task, code) };
 }
 
 class EvalPlusFault extends Error {
   override readonly name = "EvalPlusFault";
 }
 
-async function gradeTask(
-  sandbox: Sandbox,
-  task: EvalPlusTask,
-  code: string,
-  expectedOf: (task: EvalPlusTask, set: SetName) => Promise<Expected>,
-): Promise<EvalPlusVerdict> {
+type Grading = EvalPlusOptions & {
+  readonly sandbox: Sandbox;
+  readonly expectedOf: (task: EvalPlusTask, set: SetName) => Promise<Expected>;
+};
+
+async function gradeTask(grading: Grading, task: EvalPlusTask, code: string): Promise<EvalPlusVerdict> {
+  const { sandbox } = grading;
   try {
     const program = withAnswerEntry(code, task.entry);
-    const base = await gradeSet(sandbox, task, program, { name: "base", expected: await expectedOf(task, "base") });
-    const plus: SetResult =
-      base.is === "right"
-        ? await gradeSet(sandbox, task, program, { name: "plus", expected: await expectedOf(task, "plus") })
-        : { is: "not-run" };
+    const base = await gradeSet(grading, task, program, "base");
+    const plus: SetResult = base.is === "right" ? await gradeSet(grading, task, program, "plus") : { is: "not-run" };
     const passes = { base: base.is === "right", plus: plus.is === "right" };
     const failed = passes.base ? plus : base;
     const method = `evalplus base=${passes.base ? "pass" : "fail"} plus=${passes.plus ? "pass" : "fail"}`;
@@ -106,12 +106,12 @@ function describe(end: { is: string; detail?: string }): string {
   return end.detail ?? end.is;
 }
 
-type InputSet = { readonly name: SetName; readonly expected: Expected };
-
-async function gradeSet(sandbox: Sandbox, task: EvalPlusTask, program: string, set: InputSet): Promise<SetResult> {
-  const calls = task[set.name];
+async function gradeSet(grading: Grading, task: EvalPlusTask, code: string, set: SetName): Promise<SetResult> {
+  const { sandbox, isOverloaded } = grading;
+  const expected = await grading.expectedOf(task, set);
+  const calls = task[set];
   const isRight = evalPlusRule(task);
-  const canonicalMs = canonicalFactor * set.expected.cpuMs;
+  const canonicalMs = canonicalFactor * expected.cpuMs;
   const totalMsMax = callMs + Math.min(setMsMax, calls.length * callMs + canonicalMs);
   let [done, spentMs] = [0, 0];
   let isAlone = false;
@@ -119,14 +119,12 @@ async function gradeSet(sandbox: Sandbox, task: EvalPlusTask, program: string, s
     const cpuMs = Math.ceil(Math.min(callMs + canonicalMs, Math.max(callMs, totalMsMax - spentMs)));
     const asked = calls.slice(done, isAlone ? done + 1 : undefined);
     const limits = { cpuMs, wallMs: 2 * cpuMs + 1000, outputBytes: answersBytesMax };
-    const run = await runFairly(
-      sandbox,
-      { mode: "calls", code: program, entry: answerEntry, calls: asked },
-      { limits },
-    );
-    const place = (index: number) => `${set.name} input ${index + 1} of ${calls.length}`;
+    const wanted: Program = { mode: "calls", code, entry: answerEntry, calls: asked };
+    const fairly = { limits, ...(isOverloaded && { isOverloaded }) };
+    const run = isAlone ? await runFairly(sandbox, wanted, fairly) : await sandbox.run(wanted, limits);
+    const place = (index: number) => `${set} input ${index + 1} of ${calls.length}`;
     for (const answer of run.answers) {
-      const detail = difference(answer, calls[done] ?? [], set.expected.answers[done] ?? null, isRight);
+      const detail = difference(answer, calls[done] ?? [], expected.answers[done] ?? null, isRight);
       if (detail) return { ...detail, detail: `${place(done)}: ${detail.detail}` };
       done++;
     }
