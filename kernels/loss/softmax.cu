@@ -11,7 +11,9 @@ GRADUS_KERNEL(kRowThreads, softmax_statistics, SoftmaxStatisticsParams) {
   if (threadIdx.x != 0) return;
   const float lse = statistics.lse();
   p.lse[row] = lse;
-  p.logprob[row] = logits[p.targets[row]] * inv_t - lse;
+  // The sampler has no id for a row without a distribution.
+  const uint32_t target = p.targets[row];
+  p.logprob[row] = target < p.vocab ? logits[target] * inv_t - lse : float_of(0x7fc00000u);
   p.entropy[row] = statistics.entropy();
 }
 

@@ -306,3 +306,28 @@ fn draws() {
         agree!(vocab, |backend: &_| run(backend, vocab), [0.0, 1e-6, 1e-5, 1e-5, 0.0]);
     }
 }
+
+#[test]
+fn a_row_without_a_distribution_has_no_id() {
+    let backend = backend(1);
+    let logits = buffer(&backend, &[f32::NEG_INFINITY; 10]);
+    let (floats, zeros) = (buffer(&backend, &[1.0_f32; 2]), buffer(&backend, &[0_u32; 8]));
+    let rows = SampleRows {
+        rows: 2,
+        vocab: 5,
+        inv_t: &floats,
+        greedy: &zeros,
+        streams: &zeros,
+        positions: &zeros,
+        top_k: &zeros,
+        top_p: &floats,
+        min_p: &buffer(&backend, &[0.0_f32; 2]),
+    };
+    let mut ids = buffer(&backend, &[0_u32; 2]);
+    let [mut lse, mut logprob, mut entropy] = [(); 3].map(|()| poisoned(&backend, DType::F32, 2));
+    backend.sample(&logits, rows, &mut ids, &mut lse, &mut logprob, &mut entropy).unwrap();
+    assert_eq!(read::<_, u32>(&backend, &ids), [u32::MAX; 2]);
+    let targets = LossRows { rows: 2, vocab: 5, targets: &ids, inv_t: &floats };
+    backend.softmax_statistics(&logits, targets, &mut lse, &mut logprob, &mut entropy).unwrap();
+    assert!(read::<_, f32>(&backend, &logprob).iter().all(|logprob| logprob.is_nan()));
+}

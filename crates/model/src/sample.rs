@@ -194,6 +194,11 @@ impl<B: Backend> Model<B> {
         let backend = self.backend.as_ref();
         let SampleMemory { words, floats, sampled, is_raw, .. } = memory;
         backend.read(&head.ids, 0, refilled(words, std::iter::repeat_n(0, n)))?;
+        // A device without a host beside it can say it in the ids alone.
+        if let Some(row) = words.iter().position(|&id| id as usize >= self.config.vocab_size) {
+            let reason = "its logits are not finite (the weights or the cache are damaged) or every id is forbidden";
+            return Err(Error::invalid("sample", format!("row {row} has no distribution: {reason}")));
+        }
         sampled.clear();
         sampled.extend(words.iter().map(|&id| Sampled { id, logprob: 0.0, entropy: 0.0, entropy_raw: 0.0 }));
         backend.read(&head.logprob, 0, refilled(floats, std::iter::repeat_n(0.0, n)))?;
