@@ -35,7 +35,8 @@ beforeAll(async () => {
   expect(tarballs.length).toBe(4);
   await run(["npm", "install", "--offline", "--no-audit", "--no-fund", ...tarballs.map((name) => `./${name}`)], folder);
   writeFileSync(join(folder, "example.mjs"), example());
-}, 120_000);
+  // Packing builds the engine and the daemon when their sources have changed.
+}, 600_000);
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
