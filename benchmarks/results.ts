@@ -38,16 +38,20 @@ export function recordRun(run: Result, date: Date): string {
 export function recordedRuns(): (readonly [name: string, run: Result])[] {
   if (!existsSync(runsFolder)) return [];
   const read = (name: string, file: string) => readFileSync(join(runsFolder, name, file), "utf8");
-  return readdirSync(runsFolder)
-    .sort()
-    .reverse()
-    .map((name) => {
-      const rows = read(name, "rows.jsonl").trimEnd().split("\n");
-      return [
-        name,
-        result.parse({ ...JSON.parse(read(name, "summary.json")), rows: rows.map((line) => JSON.parse(line)) }),
-      ];
-    });
+  return (
+    readdirSync(runsFolder)
+      // Runs on a GPU are kept as run.sh printed them (gpu/record.ts), and stand in no table of peers on the CPU.
+      .filter((name) => existsSync(join(runsFolder, name, "summary.json")))
+      .sort()
+      .reverse()
+      .map((name) => {
+        const rows = read(name, "rows.jsonl").trimEnd().split("\n");
+        return [
+          name,
+          result.parse({ ...JSON.parse(read(name, "summary.json")), rows: rows.map((line) => JSON.parse(line)) }),
+        ];
+      })
+  );
 }
 
 const markdownLine = (texts: readonly string[]) => `| ${texts.join(" | ")} |`;

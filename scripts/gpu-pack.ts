@@ -36,11 +36,14 @@ const partNames = ["cpu", "check", "sanitizer", "bench", "engine"] as const sati
 const usage = `usage: bun run gpu-pack [--part ${partNames.join("|")}]
 Makes dist/gpu-bundle; there, ./run.sh [--part NAME] runs it. --part, also more than once: only what these parts need.`;
 
-/** How a bundle is made: its parts, its folder, and whether Bun itself comes along (a minute of packing, once). */
-export type BundleOptions = { parts: readonly Part[]; folder: string; withBun: boolean };
+/**
+ * How a bundle is made: its parts, its folder, and whether it is packed with Bun itself (a minute or two), or stands as it is for a test.
+ * A test leaves the kernels out where nvcc made none.
+ */
+export type BundleOptions = { parts: readonly Part[]; folder: string; packed: boolean; withKernels: boolean };
 
 /** Makes the bundle and gives its size in bytes; throws with what to do where something cannot be made. */
-export async function makeBundle({ parts, folder, withBun }: BundleOptions): Promise<number> {
+export async function makeBundle({ parts, folder, packed, withKernels }: BundleOptions): Promise<number> {
   const has = (piece: string) => parts.some((part) => needs[part].some((need) => need === piece));
   const fresh = `${folder}.${process.pid}`;
   rmSync(fresh, { recursive: true, force: true });
@@ -50,10 +53,11 @@ export async function makeBundle({ parts, folder, withBun }: BundleOptions): Pro
       copyFileSync(join(sources, name), join(fresh, name));
     }
     chmodSync(join(fresh, "run.sh"), 0o755);
-    if (has("pack")) await addPack(fresh);
+    if (has("pack") && withKernels) await addPack(fresh);
     if (has("simulator")) await addSimulator(fresh);
     if (has("programs")) await addPrograms(fresh);
-    if (has("engine")) await addEngine(fresh, withBun);
+    if (has("engine")) await addEngine(fresh);
+    if (packed) await pack(fresh, has("engine"));
     const commit = (await told(["git", "describe", "--always", "--dirty"])).trim();
     writeFileSync(join(fresh, "bundle.json"), JSON.stringify({ commit, made: new Date().toISOString(), parts }));
     const bytes = bytesBelow(fresh);
@@ -96,14 +100,26 @@ async function addPrograms(folder: string): Promise<void> {
   if (found !== 4) throw new Error(`cargo made ${found} programs, expected 4`);
 }
 
-/** The TypeScript in one file, the native library beside it, and Bun. */
-async function addEngine(folder: string, withBun: boolean): Promise<void> {
+/** The TypeScript in one file, and the native library beside it. */
+async function addEngine(folder: string): Promise<void> {
   const built = await Bun.build({ entrypoints: [join(sources, "engine.ts")], target: "bun", outdir: folder });
   if (!built.success) throw new Error(`benchmarks/gpu/engine.ts cannot be bundled: ${built.logs.join("; ")}`);
   if (!existsSync(nativeLibraryPath)) throw new Error('the native engine is not built; run "bun run setup"');
   const library = join(folder, basename(nativeLibraryPath));
   copyFileSync(nativeLibraryPath, library);
   await told(["strip", "--strip-debug", library]);
+}
+
+/** Packs the programs in one archive: each embeds the kernels, which xz then keeps once. Bun lies beside it. */
+async function pack(folder: string, withBun: boolean): Promise<void> {
+  const unpacked = ["bundle.json", "run.sh", "run.py", "torch_ops.py"];
+  const names = readdirSync(folder).filter((name) => !unpacked.includes(name));
+  if (names.length > 0) {
+    const program =
+      "import sys,tarfile; a = tarfile.open(sys.argv[1], 'w:xz', preset=9); [a.add(n) for n in sys.argv[2:]]; a.close()";
+    await told(["python3", "-c", program, "payload.tar.xz", ...names], folder);
+    for (const name of names) rmSync(join(folder, name), { recursive: true });
+  }
   if (withBun) copyFileSync(await packedBun(), join(folder, "bun.xz"));
 }
 
@@ -121,8 +137,8 @@ async function packedBun(): Promise<string> {
 }
 
 /** What a program prints; throws its last lines where it fails. */
-async function told(command: readonly string[]): Promise<string> {
-  const { exitCode, output } = await runCommand(command, { cwd: root, show: false });
+async function told(command: readonly string[], folder = root): Promise<string> {
+  const { exitCode, output } = await runCommand(command, { cwd: folder, show: false });
   if (exitCode !== 0) throw new Error(`${command[0]} failed: ${output.trim().split("\n").slice(-5).join("\n")}`);
   return output;
 }
@@ -155,7 +171,7 @@ function partsOf(): readonly Part[] {
 if (import.meta.main) {
   try {
     const folder = join(root, "dist", "gpu-bundle");
-    const bytes = await makeBundle({ parts: partsOf(), folder, withBun: true });
+    const bytes = await makeBundle({ parts: partsOf(), folder, packed: true, withKernels: true });
     console.log(`${folder} made, ${mib(bytes)}; on a machine with a GPU: ./run.sh`);
   } catch (error) {
     console.error(`gpu-pack: ${error instanceof Error ? error.message : String(error)}`);

@@ -57,6 +57,9 @@ async function reinforce(policy: Policy, given: { prompts: number; prompt: numbe
     groupSize: 8,
     maxResponseLength: given.response,
     temperature: 1,
+    // Random weights seldom end a response: all of them train.
+    overlongFiltering: "off",
+    dropZeroVariance: false,
     learningRate: 1e-6,
     steps: given.steps,
     seed: 1,

@@ -13,6 +13,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import tarfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -41,8 +42,26 @@ states = {}
 running = []
 
 
+def unpacked():
+    """The folder with the programs: where payload.tar.xz was unpacked, once, or this one where nothing is packed."""
+    packed = os.path.join(HERE, "payload.tar.xz")
+    if not os.path.exists(packed):
+        return HERE
+    target = os.path.join(writable_folder(), "gradus-gpu-bundle-" + str(int(os.stat(packed).st_mtime)))
+    if not os.path.isdir(target):
+        fresh = f"{target}.{os.getpid()}"
+        with tarfile.open(packed) as archive:
+            archive.extractall(fresh)
+        os.rename(fresh, target)
+    return target
+
+
+def writable_folder():
+    return HERE if os.access(HERE, os.W_OK) else os.environ.get("TMPDIR", "/tmp")
+
+
 def path(*names):
-    return os.path.join(HERE, *names)
+    return os.path.join(programs, *names)
 
 
 def note(part, state, text):
@@ -127,11 +146,10 @@ def unpacked_bun():
     given = os.environ.get("GRADUS_BUN")
     if given:
         return given
-    packed = path("bun.xz")
+    packed = os.path.join(HERE, "bun.xz")
     if not os.path.exists(packed):
         return shutil.which("bun")
-    folder = HERE if os.access(HERE, os.W_OK) else os.environ.get("TMPDIR", "/tmp")
-    target = os.path.join(folder, "bun")
+    target = os.path.join(writable_folder(), "bun")
     if not os.path.exists(target):
         fresh = f"{target}.{os.getpid()}"
         with lzma.open(packed) as source, open(fresh, "wb") as sink:
@@ -158,8 +176,9 @@ def engine(part, arguments, deadline):
 
 def checks(part, device, deadline, wrapper=(), small=False):
     """The tests of the ops, and the large checks: a row each."""
-    programs = [name for name in sorted(os.listdir(path("bin"))) if name.startswith("test_") or name == "check_large"]
-    for name in programs:
+    for name in sorted(os.listdir(path("bin"))):
+        if not name.startswith("test_") and name != "check_large":
+            continue
         arguments = (["--device", device] if device != "cuda" else []) + (["--small"] if small else [])
         arguments = arguments if name == "check_large" else ["--test-threads=1"]
         code, out, err = run([*wrapper, path("bin", name), *arguments], deadline, {"GRADUS_TEST_DEVICE": device})
@@ -196,7 +215,7 @@ def part_bench(deadline):
         ours = json_lines(out)
         if code != 0:
             note("bench", "failed", f"bench_ops {group}: {outcome(code)}, {last_line(err)}")
-        code, out, err = run([sys.executable, path("torch_ops.py")], deadline, stdin=json.dumps(ours))
+        code, out, err = run([sys.executable, os.path.join(HERE, "torch_ops.py")], deadline, stdin=json.dumps(ours))
         if code != 0:
             note("bench", "missing", f"torch_ops.py on {group}: {outcome(code)}, {last_line(err)}")
         found = json_lines(out)
@@ -277,7 +296,7 @@ def part_cpu(deadline):
 
 def table():
     """The rows as text, and everything as one line of JSON."""
-    with open(path("bundle.json")) as file:
+    with open(os.path.join(HERE, "bundle.json")) as file:
         bundle = json.load(file)
     for row in rows:
         if "ours" in row:
@@ -319,8 +338,9 @@ parser.add_argument("--out", help="writes the JSON line to this file, too")
 arguments = parser.parse_args()
 signal.signal(signal.SIGALRM, watchdog)
 signal.alarm(SECONDS_MAX)
+programs = unpacked()
 device, reason = gpu()
-with open(path("bundle.json")) as bundle_file:
+with open(os.path.join(HERE, "bundle.json")) as bundle_file:
     carried = json.load(bundle_file)["parts"]
 for part in arguments.part or [name for name in PARTS if name in carried]:
     if part not in carried:

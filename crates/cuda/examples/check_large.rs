@@ -68,7 +68,8 @@ fn main() -> ExitCode {
             text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
         });
         failed |= error.is_some();
-        println!("{}", serde_json::json!({ "check": name, "ok": error.is_none(), "note": error }));
+        let work = format!("{name}{}", if small { ", in small" } else { "" });
+        println!("{}", serde_json::json!({ "check": work, "ok": error.is_none(), "note": error }));
     }
     ExitCode::from(u8::from(failed))
 }
