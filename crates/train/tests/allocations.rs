@@ -52,7 +52,8 @@ fn check(model: &mut Model<CpuBackend>, limit: Option<u64>) -> u64 {
     let options = StepOptions { micro_batch_tokens: 100, ..options() };
     let batch = batch(1, &[90, 3, 40, 7]);
     assert_eq!(trainer.step(model, &batch, &options).unwrap().skipped, None);
-    let (level, precision) = (gradus_ops::Backend::level(model.backend.as_ref()), model.precision.name());
+    let level = gradus_ops::Backend::level(model.backend.as_ref()).to_owned();
+    let precision = model.precision.name();
     for step in 2..5 {
         let found = requests(|| assert_eq!(trainer.step(model, &batch, &options).unwrap().skipped, None));
         assert_eq!(
