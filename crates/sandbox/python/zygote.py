@@ -1,6 +1,7 @@
 # The zygote: a warm interpreter that forks one process a test. It is init of the worker's PID namespace and keeps the
 # rights over the worker's namespaces that a test's walls need; a test gives them up before its program starts.
 # Last part of the zygote's program; src/zygote.rs describes the messages.
+import _sitebuiltins
 import importlib
 import signal
 import socket
@@ -26,6 +27,9 @@ def prepare(config):
             importlib.import_module(name)
         except ImportError:
             pass
+    # Plain Python has these from `site`, which is not imported: it reads files of the host's users.
+    for name in ("exit", "quit"):
+        setattr(builtins, name, _sitebuiltins.Quitter(name, "Ctrl-D (i.e. EOF)"))
     os.environ.clear()
     sys.path[:] = [config["run_folder"]] + config["path"]
     sys.path_importer_cache.clear()

@@ -28,7 +28,8 @@ pub const NAMESPACE_FD: RawFd = 4;
 pub const LANDLOCK_FD: RawFd = 5;
 const FIRST_FREE_FD: u32 = 6;
 
-/// The main thread's stack may grow to this; the layout of memory is decided by it when Python is executed.
+/// The main thread's stack may grow to this; the layout of memory is decided by it when Python is executed. A program
+/// may raise it as far as the host allows, as recursive solutions do: the limit of address space counts stacks too.
 const STACK_BYTES: u64 = 1 << 30;
 /// The name of the machine as tests see it.
 const HOST_NAME: &str = "sandbox";
@@ -217,7 +218,7 @@ fn write_proc(host_proc: &OwnedFd, file: &str, text: &str) -> Result<()> {
 fn limit_stack() -> Result<()> {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let (_, hard) = getrlimit(Resource::RLIMIT_STACK).step("getrlimit STACK")?;
-    setrlimit(Resource::RLIMIT_STACK, STACK_BYTES.min(hard), STACK_BYTES.min(hard)).step("setrlimit STACK")
+    setrlimit(Resource::RLIMIT_STACK, STACK_BYTES.min(hard), hard).step("setrlimit STACK")
 }
 
 /// Puts the descriptors where the zygote expects them and marks all others for closing when Python is executed.

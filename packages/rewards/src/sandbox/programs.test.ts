@@ -51,6 +51,12 @@ const idioms: readonly (readonly [string, string, string, string])[] = [
     "",
     "30000\n",
   ],
+  [
+    "a stack without a limit",
+    "import resource, sys\nresource.setrlimit(resource.RLIMIT_STACK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))\nsys.setrecursionlimit(10**6)\ndef f(n): return 0 if n == 0 else 1 + f(n - 1)\nprint(f(30000))",
+    "",
+    "30000\n",
+  ],
   ["a large memory", "a = list(range(10**7))\nprint(len(a))", "", "10000000\n"],
   [
     "the usual modules",
