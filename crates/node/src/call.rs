@@ -21,6 +21,13 @@ pub enum Waiting {
     Rollouts(Reply<BatchData>),
 }
 
+/// What JavaScript listens to while the call runs.
+struct Sends {
+    progress: bool,
+    pieces: bool,
+    ended: bool,
+}
+
 /// Responses are in the order of prompts, n a prompt.
 pub struct Call {
     number: u32,
@@ -29,9 +36,7 @@ pub struct Call {
     prompts: Vec<EncodedPrompt>,
     responses: Vec<Response>,
     waiting: Waiting,
-    sends_progress: bool,
-    sends_pieces: bool,
-    sends_ended: bool,
+    sends: Sends,
     tokens: u32,
     finished: u32,
     /// New text since the last event.
@@ -60,9 +65,7 @@ impl Call {
             prompts,
             responses,
             waiting,
-            sends_progress: sampling.progress,
-            sends_pieces: sampling.pieces,
-            sends_ended: sampling.ended,
+            sends: Sends { progress: sampling.progress, pieces: sampling.pieces, ended: sampling.ended },
             tokens: 0,
             finished: 0,
             pieces: Vec::new(),
@@ -123,7 +126,7 @@ impl Call {
 
     /// An aborted response is not told of: its call is over.
     fn note_ended(&mut self, index: usize, finish: Finish) {
-        if self.sends_ended && finish != Finish::Abort {
+        if self.sends.ended && finish != Finish::Abort {
             let Response { text, tokens, .. } = &self.responses[index];
             self.ended.push(NativeEnded {
                 index: index as u32,
@@ -135,14 +138,14 @@ impl Call {
     }
 
     fn note_piece(&mut self, index: usize, text: String) {
-        if self.sends_pieces && !text.is_empty() {
+        if self.sends.pieces && !text.is_empty() {
             self.pieces.push(NativePiece { index: index as u32, text });
         }
     }
 
     /// What changed since the last event, where somebody listens to it.
     pub fn take_event(&mut self) -> Option<NativeEvent> {
-        let has_progress = std::mem::take(&mut self.changed) && self.sends_progress;
+        let has_progress = std::mem::take(&mut self.changed) && self.sends.progress;
         let is_awaited = has_progress || !self.pieces.is_empty() || !self.ended.is_empty();
         is_awaited.then(|| NativeEvent {
             call: self.number,
