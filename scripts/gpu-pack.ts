@@ -3,12 +3,14 @@
 import {
   chmodSync,
   copyFileSync,
+  cpSync,
   existsSync,
   mkdirSync,
   readdirSync,
   renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { basename, join } from "node:path";
@@ -57,6 +59,7 @@ export async function makeBundle({ parts, folder, packed, withKernels }: BundleO
     if (has("simulator")) await addSimulator(fresh);
     if (has("programs")) await addPrograms(fresh);
     if (has("engine")) await addEngine(fresh);
+    if (has("engine")) await addRecipe(fresh);
     if (packed) await pack(fresh, has("engine"));
     const commit = (await told(["git", "describe", "--always", "--dirty"])).trim();
     writeFileSync(join(fresh, "bundle.json"), JSON.stringify({ commit, made: new Date().toISOString(), parts }));
@@ -108,6 +111,17 @@ async function addEngine(folder: string): Promise<void> {
   const library = join(folder, basename(nativeLibraryPath));
   copyFileSync(nativeLibraryPath, library);
   await told(["strip", "--strip-debug", library]);
+}
+
+/** `bun run train` in one file. It looks for datasets from where its source lies, so the folders are those of the repository. */
+async function addRecipe(folder: string): Promise<void> {
+  const presets = join(folder, "recipe", "packages", "config", "src", "presets");
+  const entrypoint = join(root, "apps", "train", "src", "main.ts");
+  const built = await Bun.build({ entrypoints: [entrypoint], target: "bun", outdir: presets, naming: "train.js" });
+  if (!built.success) throw new Error(`apps/train cannot be bundled: ${built.logs.join("; ")}`);
+  const library = basename(nativeLibraryPath);
+  symlinkSync(join("..", "..", "..", "..", "..", library), join(presets, library));
+  cpSync(join(root, "datasets", "sums"), join(folder, "recipe", "datasets", "sums"), { recursive: true });
 }
 
 /** Packs the programs in one archive: each embeds the kernels, which xz then keeps once. Bun lies beside it. */

@@ -14,12 +14,15 @@ import statistics
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SECONDS_MAX = 530
 # Seconds that a part may take, in the order in which they run.
-PARTS = {"cpu": 60, "check": 100, "sanitizer": 60, "bench": 200, "engine": 200}
+PARTS = {"cpu": 60, "check": 100, "sanitizer": 80, "bench": 200, "engine": 200}
+# The recipe with few steps, for machines where it would take minutes.
+SHORT_RECIPE = ["--sft.steps", "20", "--rl.stages.0.end.steps", "2", "--rl.stages.1.end.steps", "2"]
 NEEDS_GPU = ("check", "sanitizer", "bench", "engine")
 # Share of the limit, or ratio to the peer, that the first set of kernels is to reach (design: benchmarks.md).
 TARGETS = {
@@ -82,7 +85,7 @@ def environment():
     return env
 
 
-def run(command, deadline, env=None, stdin=None):
+def run(command, deadline, env=None, stdin=None, folder=None):
     """(exit code or None where time ran out, stdout, stderr). Everything that the command started ends with it."""
     seconds = max(1.0, deadline - time.monotonic())
     process = subprocess.Popen(
@@ -92,6 +95,7 @@ def run(command, deadline, env=None, stdin=None):
         stderr=subprocess.PIPE,
         text=True,
         env={**environment(), **(env or {})},
+        cwd=folder,
         start_new_session=True,
     )
     running.append(process)
@@ -174,24 +178,23 @@ def engine(part, arguments, deadline):
     note(part, "passed" if code == 0 else "failed", "" if code == 0 else f"engine {' '.join(arguments)}: {outcome(code)}, {last_line(err, out)}")
 
 
-def checks(part, device, deadline, wrapper=(), small=False):
-    """The tests of the ops, and the large checks: a row each."""
+def part_check(deadline):
+    """The tests of the ops on the GPU, and the large checks: a row each."""
     for name in sorted(os.listdir(path("bin"))):
         if not name.startswith("test_") and name != "check_large":
             continue
-        arguments = (["--device", device] if device != "cuda" else []) + (["--small"] if small else [])
-        arguments = arguments if name == "check_large" else ["--test-threads=1"]
-        code, out, err = run([*wrapper, path("bin", name), *arguments], deadline, {"GRADUS_TEST_DEVICE": device})
+        command = [path("bin", name)] + (["--test-threads=1"] if name.startswith("test_") else [])
+        code, out, err = run(command, deadline, {"GRADUS_TEST_DEVICE": "cuda"})
         for line in out.splitlines():
             words = line.split()
             if len(words) == 4 and words[0] == "test" and words[2] == "...":
-                rows.append({"part": part, "work": f"{name} {words[1]}", "ok": words[3] == "ok"})
-        rows.extend({"part": part, "work": row["check"], "ok": row["ok"], "note": row["note"]} for row in json_lines(out))
-        note(part, "passed" if code == 0 else "failed", "" if code == 0 else f"{name}: {outcome(code)}, {last_line(err, out)}")
+                rows.append({"part": "check", "work": f"{name} {words[1]}", "ok": words[3] == "ok"})
+        large_checks("check", out)
+        note("check", "passed" if code == 0 else "failed", "" if code == 0 else f"{name}: {outcome(code)}, {last_line(err, out)}")
 
 
-def part_check(deadline):
-    checks("check", "cuda", deadline)
+def large_checks(part, out):
+    rows.extend({"part": part, "work": row["check"], "ok": row["ok"], "note": row["note"]} for row in json_lines(out))
 
 
 def part_sanitizer(deadline):
@@ -269,6 +272,24 @@ def part_engine(deadline):
         note("engine", "passed", f"7B training needs 130 GiB, here are {device['memory_gib']:.0f}: left out")
 
 
+    recipe("engine", "cuda", [], deadline)
+
+
+def recipe(part, device, arguments, deadline):
+    """`bun run train` from the bundle: the recipe tiny, or what `arguments` make of it."""
+    bun = unpacked_bun()
+    program = path("recipe", "packages", "config", "src", "presets", "train.js")
+    if bun is None or not os.path.exists(program):
+        return note(part, "missing", "the recipe needs Bun and recipe/ in the bundle")
+    with tempfile.TemporaryDirectory() as folder:
+        command = [bun, program, "--preset", "tiny", "--device", device, "--dtype", "bf16", *arguments]
+        code, out, err = run(command, deadline, folder=folder)
+    said = [line.strip() for line in out.splitlines() if line.strip().startswith(("evaluation", "rl", "sft"))]
+    work = " ".join(["recipe tiny", *arguments, "on", device])
+    rows.append({"part": part, "work": work, "ok": code == 0, "note": f"{said[-1] if said else last_line(err, out)} ({outcome(code)})"})
+    note(part, "passed" if code == 0 else "failed", "" if code == 0 else f"{work}: {outcome(code)}, {last_line(err, out)}")
+
+
 def part_cpu(deadline):
     """What runs without a GPU: the programs start, the pack is read, the TypeScript takes a step on the CPU and on the simulator."""
     pack = path("gradus.kernels")
@@ -287,11 +308,12 @@ def part_cpu(deadline):
                 rows.append({"part": "cpu", "work": f"bench_ops {group} on the simulator", "ok": ok})
                 note("cpu", "passed" if ok else "failed", "" if ok else f"bench_ops {group}: {outcome(code)}, {last_line(err)}")
             code, out, err = run([path("bin", "check_large"), "--small", "--device", "cuda-sim"], deadline)
-            rows.extend({"part": "cpu", "work": row["check"], "ok": row["ok"], "note": row["note"]} for row in json_lines(out))
+            large_checks("cpu", out)
             note("cpu", "passed" if code == 0 else "failed", "" if code == 0 else f"check_large: {outcome(code)}, {last_line(err)}")
         else:
             note("cpu", "missing", "this bundle carries no simulator")
     engine("cpu", ["tiny", "cpu"], deadline)
+    recipe("cpu", "cpu", SHORT_RECIPE, deadline)
 
 
 def table():
