@@ -190,7 +190,13 @@ def part_check(deadline):
             if len(words) == 4 and words[0] == "test" and words[2] == "...":
                 rows.append({"part": "check", "work": f"{name} {words[1]}", "ok": words[3] == "ok"})
         large_checks("check", out)
-        note("check", "passed" if code == 0 else "failed", "" if code == 0 else f"{name}: {outcome(code)}, {last_line(err, out)}")
+        note("check", "passed" if code == 0 else "failed", "" if code == 0 else f"{name}: {outcome(code)}, {panics(out) or last_line(err, out)}")
+
+
+def panics(out):
+    """What failed tests said, each in a line."""
+    lines = out.splitlines()
+    return "; ".join(after[:200] for line, after in zip(lines, lines[1:]) if "panicked at" in line)
 
 
 def large_checks(part, out):
