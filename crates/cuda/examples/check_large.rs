@@ -1,6 +1,6 @@
 //! `check_large [--small] [--device cuda-sim]`: ops of a GPU at sizes that the simulator has no time for, against the CPU backend and f64:
 //! every tile, long rows, a real vocabulary. A JSON line a check; exit code 1 where one failed. --small runs the same code in no time.
-#![allow(clippy::unwrap_used)] // A program of tests: what fails is caught and printed.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)] // A program of tests: what fails is caught and printed.
 
 use gradus_cpu::CpuBackend;
 use gradus_cuda::{CudaBackend, CudaDriver, SimDriver};

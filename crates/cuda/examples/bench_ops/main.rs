@@ -2,7 +2,7 @@
 //!
 //! A row tells the op by `kind` and `shape`, so that benchmarks/gpu/torch_ops.py can time the same work of the peers. --small takes shapes
 //! that the simulator and compute-sanitizer can run: its figures mean nothing.
-#![allow(clippy::unwrap_used)] // A program of measurement: what fails ends it, with the op's own words.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)] // A program: what fails ends it, in the op's own words.
 
 mod attention;
 mod loss;
