@@ -23,6 +23,7 @@ const SAMPLES: usize = 7;
 const SAMPLE_MS: f32 = 4.0;
 
 /// What a row's figure counts.
+#[derive(Clone, Copy)]
 pub enum Amount {
     /// Floating-point operations: TFLOP/s.
     Flops(f64),
