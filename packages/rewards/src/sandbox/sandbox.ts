@@ -4,7 +4,7 @@ import { availableParallelism } from "node:os";
 import { sandboxBinary } from "./binary.ts";
 import { encodeFrame } from "./frames.ts";
 import type { Limits, Program, ResultHeader, Run, Tier } from "./protocol.ts";
-import { type Job, type Supervisor, supervise } from "./supervise.ts";
+import { type Job, Supervisor } from "./supervise.ts";
 import { parseAnswers } from "./tagged.ts";
 
 export type Sandbox = {
@@ -47,7 +47,7 @@ export const defaultLimits: Limits = {
 
 /** Starts a sandbox. Throws a SandboxError (code, reason, remedy) when it refuses or cannot be started. */
 export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbox> {
-  const supervisor = await supervise({
+  const supervisor = await Supervisor.start({
     workers: availableParallelism(),
     ...options,
     binary: options.binary ?? sandboxBinary(),
@@ -55,18 +55,18 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbo
   let nextId = 1;
   return {
     get tier() {
-      return supervisor.ready().tier;
+      return supervisor.ready.tier;
     },
     get workers() {
-      return supervisor.ready().workers;
+      return supervisor.ready.workers;
     },
     run: (program, limits = {}, signal) =>
       new Promise((resolve) => {
         const whole = { ...defaultLimits, ...limits };
         start(supervisor, { id: nextId++, program, limits: whole, signal, resolve });
       }),
-    close: supervisor.close,
-    processId: supervisor.processId,
+    close: () => supervisor.close(),
+    processId: () => supervisor.processId,
   };
 }
 
@@ -81,7 +81,7 @@ type Request = {
 function start(supervisor: Supervisor, { id, program, limits, signal, resolve }: Request): void {
   const end = (run: Omit<Run, "tier">) => {
     signal?.removeEventListener("abort", onAbort);
-    resolve({ ...run, tier: supervisor.ready().tier });
+    resolve({ ...run, tier: supervisor.ready.tier });
   };
   const job: Job = {
     id,

@@ -17,15 +17,6 @@ export type Job = {
   isCancelled: boolean;
 };
 
-export type Supervisor = {
-  /** The greeting of the daemon that runs now, or ran last. */
-  readonly ready: () => Ready;
-  readonly add: (job: Job) => void;
-  readonly cancel: (job: Job) => void;
-  readonly close: () => Promise<void>;
-  readonly processId: () => number | undefined;
-};
-
 /** A run is tried again once, on a new daemon. */
 const attemptsMax = 2;
 const failedStartsMax = 3;
@@ -35,64 +26,108 @@ const runsAheadPerWorker = 4;
 const silenceFactor = 10;
 const silenceMilliseconds = 30_000;
 
-/** Starts the first daemon; later ones start when jobs need them. Throws a SandboxError when it does not start. */
-export async function supervise(options: DaemonOptions): Promise<Supervisor> {
-  const waiting: Job[] = [];
-  const running = new Map<number, Job>();
-  let daemon: Daemon | undefined = await start();
-  let ready = daemon.ready;
-  let starting: Promise<void> | undefined;
-  let closing: Promise<void> | undefined;
-  let failedStarts = 0;
-  let isPipeFull = false;
-  let silence: ReturnType<typeof setTimeout> | undefined;
-  daemon.setReferenced(false);
+/** The daemon of a sandbox, whichever one it is at the moment, and the jobs before it. */
+export class Supervisor {
+  readonly #options: DaemonOptions;
+  readonly #waiting: Job[] = [];
+  readonly #running = new Map<number, Job>();
+  #daemon: Daemon | undefined;
+  #ready: Ready | undefined;
+  #starting: Promise<void> | undefined;
+  #closing: Promise<void> | undefined;
+  #failedStarts = 0;
+  #isPipeFull = false;
+  #silence: ReturnType<typeof setTimeout> | undefined;
 
-  function start(): Promise<Daemon> {
-    return startDaemon(options, {
-      onResult,
-      onEnd,
+  private constructor(options: DaemonOptions) {
+    this.#options = options;
+  }
+
+  /** Starts the first daemon; later ones start when jobs need them. Throws a SandboxError when it does not start. */
+  static async start(options: DaemonOptions): Promise<Supervisor> {
+    const supervisor = new Supervisor(options);
+    await supervisor.#startDaemon();
+    supervisor.#daemon?.setReferenced(false);
+    return supervisor;
+  }
+
+  /** The greeting of the daemon that runs now, or ran last. */
+  get ready(): Ready {
+    if (this.#ready === undefined) throw new Error("a supervisor is given out once its first daemon has greeted");
+    return this.#ready;
+  }
+
+  get processId(): number | undefined {
+    return this.#daemon?.pid;
+  }
+
+  add(job: Job): void {
+    if (this.#closing !== undefined) return void job.onFault("the sandbox is closed");
+    this.#waiting.push(job);
+    this.#pump();
+  }
+
+  cancel(job: Job): void {
+    job.isCancelled = true;
+    const place = this.#waiting.indexOf(job);
+    if (place >= 0) {
+      this.#waiting.splice(place, 1);
+      job.onCancelled();
+    } else if (this.#running.has(job.id)) {
+      this.#daemon?.send(encodeFrame({ type: "cancel", id: job.id }, []));
+    }
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #startDaemon(): Promise<void> {
+    this.#daemon = await startDaemon(this.#options, {
+      onResult: (header, blobs) => this.#onResult(header, blobs),
+      onEnd: (reason) => this.#onEnd(reason),
       onDrain: () => {
-        isPipeFull = false;
-        pump();
+        this.#isPipeFull = false;
+        this.#pump();
       },
     });
+    this.#isPipeFull = false;
+    this.#ready = this.#daemon.ready;
   }
 
-  async function restart(): Promise<void> {
+  async #restart(): Promise<void> {
     try {
-      const started = await start();
-      isPipeFull = false;
-      daemon = started;
-      ready = started.ready;
+      await this.#startDaemon();
     } catch (error) {
-      failedStarts++;
-      if (failedStarts < failedStartsMax) return;
-      failedStarts = 0;
+      this.#failedStarts++;
+      if (this.#failedStarts < failedStartsMax) return;
+      this.#failedStarts = 0;
       const reason = error instanceof Error ? error.message : String(error);
-      for (const job of waiting.splice(0)) job.onFault(`the daemon does not start again: ${reason}`);
+      for (const job of this.#waiting.splice(0)) job.onFault(`the daemon does not start again: ${reason}`);
     } finally {
-      starting = undefined;
-      pump();
+      this.#starting = undefined;
+      this.#pump();
     }
   }
 
-  function pump(): void {
-    if (closing !== undefined) return;
+  #pump(): void {
+    if (this.#closing !== undefined) return;
+    const daemon = this.#daemon;
     if (daemon === undefined) {
-      if (waiting.length > 0) starting ??= restart();
+      if (this.#waiting.length > 0) this.#starting ??= this.#restart();
       return;
     }
-    while (!isPipeFull && running.size < ready.workers * runsAheadPerWorker) {
-      const job = waiting.shift();
+    while (!this.#isPipeFull && this.#running.size < this.ready.workers * runsAheadPerWorker) {
+      const job = this.#waiting.shift();
       if (job === undefined) break;
-      hand(daemon, job);
+      this.#hand(daemon, job);
     }
-    daemon.setReferenced(running.size > 0);
-    watch();
+    daemon.setReferenced(this.#running.size > 0);
+    this.#watch();
   }
 
-  function hand(to: Daemon, job: Job): void {
+  #hand(to: Daemon, job: Job): void {
     let frame: Uint8Array[];
     try {
       frame = job.frame();
@@ -100,78 +135,51 @@ export async function supervise(options: DaemonOptions): Promise<Supervisor> {
       return void job.onFault(`the run cannot be sent: ${error instanceof Error ? error.message : String(error)}`);
     }
     job.attempts++;
-    running.set(job.id, job);
-    isPipeFull = !to.send(frame);
+    this.#running.set(job.id, job);
+    this.#isPipeFull = !to.send(frame);
   }
 
   /** Sets the clock that ends a daemon which says nothing while it has runs. */
-  function watch(): void {
-    clearTimeout(silence);
-    if (running.size === 0) return;
-    const longest = Math.max(...[...running.values()].map(({ millisecondsMax }) => millisecondsMax));
-    silence = setTimeout(() => daemon?.kill("it was stuck"), silenceMilliseconds + silenceFactor * longest);
-    silence.unref?.();
+  #watch(): void {
+    clearTimeout(this.#silence);
+    if (this.#running.size === 0) return;
+    const longest = Math.max(...[...this.#running.values()].map(({ millisecondsMax }) => millisecondsMax));
+    const milliseconds = silenceMilliseconds + silenceFactor * longest;
+    this.#silence = setTimeout(() => this.#daemon?.kill("it was stuck"), milliseconds);
+    this.#silence.unref?.();
   }
 
-  function onResult(header: ResultHeader, blobs: readonly Uint8Array[]): void {
-    const job = running.get(header.id);
-    if (job === undefined) return void daemon?.kill(`it answered run ${header.id}, which it does not have`);
-    running.delete(header.id);
-    failedStarts = 0;
+  #onResult(header: ResultHeader, blobs: readonly Uint8Array[]): void {
+    const job = this.#running.get(header.id);
+    if (job === undefined) return void this.#daemon?.kill(`it answered run ${header.id}, which it does not have`);
+    this.#running.delete(header.id);
+    this.#failedStarts = 0;
     if (job.isCancelled) job.onCancelled();
     else job.onResult(header, blobs);
-    pump();
+    this.#pump();
   }
 
-  function onEnd(reason: string): void {
-    daemon = undefined;
-    clearTimeout(silence);
+  #onEnd(reason: string): void {
+    this.#daemon = undefined;
+    clearTimeout(this.#silence);
     const again: Job[] = [];
-    for (const job of running.values()) {
+    for (const job of this.#running.values()) {
       if (job.isCancelled) job.onCancelled();
       else if (job.attempts < attemptsMax) again.push(job);
       else job.onFault(`the daemon died under it ${job.attempts} times; the last time ${reason}`);
     }
-    running.clear();
-    waiting.unshift(...again);
-    pump();
+    this.#running.clear();
+    this.#waiting.unshift(...again);
+    this.#pump();
   }
 
-  function add(job: Job): void {
-    if (closing !== undefined) return void job.onFault("the sandbox is closed");
-    waiting.push(job);
-    pump();
-  }
-
-  function cancel(job: Job): void {
-    job.isCancelled = true;
-    const place = waiting.indexOf(job);
-    if (place >= 0) {
-      waiting.splice(place, 1);
-      job.onCancelled();
-    } else if (running.has(job.id)) {
-      daemon?.send(encodeFrame({ type: "cancel", id: job.id }, []));
-    }
-  }
-
-  async function close(): Promise<void> {
-    clearTimeout(silence);
-    const open = [...running.values(), ...waiting.splice(0)];
-    running.clear();
+  async #close(): Promise<void> {
+    clearTimeout(this.#silence);
+    const open = [...this.#running.values(), ...this.#waiting.splice(0)];
+    this.#running.clear();
     for (const job of open) job.onFault("the sandbox is closed");
     // A daemon that is just starting ends when it has started.
-    await starting;
-    await daemon?.close();
+    await this.#starting;
+    await this.#daemon?.close();
   }
-
-  return {
-    ready: () => ready,
-    add,
-    cancel,
-    close: () => {
-      closing ??= close();
-      return closing;
-    },
-    processId: () => daemon?.pid,
-  };
 }
