@@ -6,6 +6,7 @@ import { z } from "zod";
 import { mapAtMost } from "../map-at-most.ts";
 import { type Sandbox, startSandbox } from "../sandbox/sandbox.ts";
 import { sharedRows, sharedText } from "../shared-data.ts";
+import { stdoutDifference } from "./compare-stdout.ts";
 import { type EvalPlusTask, readEvalPlus } from "./evalplus-task.ts";
 import { extractProgram } from "./extract-program.ts";
 import { type EvalPlusGrader, evalPlusGrader } from "./grade-evalplus.ts";
@@ -36,6 +37,19 @@ beforeAll(async () => {
   }
 }, minutes(2));
 afterAll(() => sandbox.close());
+
+test("outputs are compared as LiveCodeBench compares them", () => {
+  // Where its grader raises, no output is right.
+  const lcb = z.union([z.boolean(), z.string().transform(() => false)]);
+  const rows = sharedRows(
+    "conformance/code_compare_stdout.jsonl",
+    z.looseObject({ id: z.string(), pred: z.string(), gold: z.string(), lcb }),
+  );
+  if (rows === undefined) return;
+  expect(rows.length).toBeGreaterThan(0);
+  const differing = rows.filter(({ pred, gold, lcb }) => (stdoutDifference(pred, gold) === undefined) !== lcb);
+  expect(differing.map(({ id }) => id)).toEqual([]);
+});
 
 const programSchema = z.looseObject({
   id: z.string(),
