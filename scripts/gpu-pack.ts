@@ -31,9 +31,10 @@ const needs = {
   sanitizer: ["programs", "pack"],
   bench: ["programs", "pack"],
   engine: ["pack", "engine"],
+  "engine-7b": ["pack", "engine"],
 } as const;
 type Part = keyof typeof needs;
-const partNames = ["cpu", "check", "sanitizer", "bench", "engine"] as const satisfies readonly Part[];
+const partNames = ["cpu", "check", "sanitizer", "bench", "engine", "engine-7b"] as const satisfies readonly Part[];
 
 const usage = `usage: bun run gpu-pack [--part ${partNames.join("|")}]
 Makes dist/gpu-bundle; there, ./run.sh [--part NAME] runs it. --part, also more than once: only what these parts need.`;
