@@ -44,7 +44,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     rates.remove(0);
     rates.sort_by(f64::total_cmp);
     let [least, median, most] = [0, rates.len() / 2, rates.len() - 1].map(|index| rates[index]);
-    println!("{shape} {dtype}, batch {batch}: {median:.1} tokens/s, {least:.1} to {most:.1}, undisturbed {undisturbed:.1}");
+    println!(
+        "{shape} {dtype}, batch {batch}: {median:.1} tokens/s, {least:.1} to {most:.1}, undisturbed {undisturbed:.1}"
+    );
     Ok(())
 }
 
