@@ -26,7 +26,7 @@ ALONE = "engine-7b"
 # The recipe with few steps, for machines where it would take minutes.
 SHORT_RECIPE = ["--sft.steps", "20", "--rl.stages.0.end.steps", "2", "--rl.stages.1.end.steps", "2"]
 NEEDS_GPU = ("check", "sanitizer", "bench", "engine", ALONE)
-# Share of the limit, or ratio to the peer, that the first set of kernels is to reach (design: benchmarks.md).
+# Share of the limit, or ratio to the peer, that the first set of kernels is to reach.
 TARGETS = {
     "matmul_forward": ("peer", 0.6),
     "matmul_backward_input": ("peer", 0.6),

@@ -1,4 +1,4 @@
-//! The rollout file of one step: every token with what the sampler and the trainer knew of it .
+//! The rollout file of one step: every token with what the sampler and the trainer knew of it.
 //!
 //! `<name>.bin`, little-endian, arrays one after the other without padding (R rollouts, N tokens with prompts, M response tokens):
 //!

@@ -1,12 +1,14 @@
 //! The op list of the engine: one trait, [`Backend`], whose documentation is the numerics contract.
 //!
-//! Stands between `model`, which is written once over this trait, and the backends (`cpu`; later `cuda`).
+//! Stands between `model`, which is written once over this trait, and the backends, `cpu` and `cuda`.
 //!
 //! # Numerics contract, version 1
 //!
 //! The logprob that the sampler reports equals the trainer's and `score`'s bit for bit on one device kind, for any
 //! batch size, batch composition, prefill chunking, paging, prefix sharing, micro-batch split and thread count.
-//! It holds because each op fixes the order of every sum by the shape of one row or one sequence, never by the batch:
+//! It holds because each op fixes the order of every sum by the shape of one row or one sequence, never by the batch. The rules below
+//! are the CPU's, to the bit. `cuda` keeps the promise with orders of its own (kernels/README.md): products by tensor cores in groups of 16
+//! along k, rows over 32 lanes; so bits are equal within a device kind, and near between two.
 //!
 //! - **matmul**: each output is one chain of fused multiply-adds over k = 0, 1, 2, … starting from 0 in f32; work is split over
 //!   rows and columns, never over k. Bias is added after the last k.

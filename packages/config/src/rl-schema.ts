@@ -44,7 +44,7 @@ const stageFields = {
   ...AdamW,
 };
 
-// The defaults are recipe.md §4's; where the paper is silent, verl's.
+// The defaults are the paper's (arXiv 2506.13284); where it is silent, verl's.
 const stageDefaults = z.strictObject({
   data: stageFields.data.default(null),
   promptsPerStep: stageFields.promptsPerStep.default(128),
