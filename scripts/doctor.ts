@@ -129,7 +129,11 @@ const findings: Finding[] = [
   { name: "bun", ok: true, found: Bun.version },
   version("cargo", "install Rust from https://rustup.rs"),
   version("cc", "install a C compiler (Debian, Ubuntu: apt-get install g++)"),
-  version("g++", "the simulator of the kernels needs it, and with it bun run test (Debian, Ubuntu: apt-get install g++)", false),
+  version(
+    "g++",
+    "the simulator of the kernels needs it, and with it bun run test (Debian, Ubuntu: apt-get install g++)",
+    false,
+  ),
   version("python3", "code rewards need it (Debian, Ubuntu: apt-get install python3)", false),
   await engine(),
   await sandbox(),

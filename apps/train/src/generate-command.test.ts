@@ -62,7 +62,7 @@ test("a run is asked in its own frame with its evaluation's settings, from its l
       0,
       `[{"text":"3+4=","addSpecial":true},{"maxTokens":8,"temperature":1,"seed":1}]\n`,
     ]);
-    expect(loaded).toBe(`runs/${id}/checkpoints/step-15 {"device":"auto","dtype":"f32","threads":null}`);
+    expect(loaded).toBe(`runs/${id}/checkpoints/step-15 {"device":"auto","dtype":null,"threads":null}`);
   }
   expect((await generate(`runs/${id}/checkpoints/step-14`, "3+4=")).stdout).toContain(
     '[{"text":"3+4=","addSpecial":true},{"maxTokens":8',
@@ -75,7 +75,7 @@ test("a folder is asked through its chat template; flags decide the rest", async
     [{ role: "user", content: "hello" }],
     { maxTokens: 512, temperature: 0, seed: 7 },
   ]);
-  expect(loaded).toBe('model {"device":"auto","dtype":"f32","threads":2}');
+  expect(loaded).toBe('model {"device":"auto","dtype":null,"threads":2}');
   const framed = await generate("model", "2+2?", "--frame", "acereason");
   expect(framed.stdout).toContain("Please place your final answer inside");
   expect(framed.stdout).toContain('"stop":["<|im_end|>","<|endoftext|>"]');
@@ -88,9 +88,9 @@ test("a run is asked where it was trained", async () => {
     config,
     before.replace('"device": "auto"', '"device": "cpu"').replace('"threads": null', '"threads": 3'),
   );
-  expect((await generate("last", "3+4=")).loaded).toEndWith('{"device":"cpu","dtype":"f32","threads":3}');
+  expect((await generate("last", "3+4=")).loaded).toEndWith('{"device":"cpu","dtype":null,"threads":3}');
   expect((await generate("last", "3+4=", "--device", "auto")).loaded).toEndWith(
-    '{"device":"auto","dtype":"f32","threads":3}',
+    '{"device":"auto","dtype":null,"threads":3}',
   );
   writeFileSync(config, before);
 });

@@ -116,6 +116,8 @@ function curveLines(state: LiveState, step: StepEvent, columns: number): string[
   curve("entropy", "actor/entropy", (value) => (step.limit === null ? short(value) : `${short(value)} (aim 0.3)`));
   curve("length", "response_length/mean", (value) => `${value.toFixed(1)} of ${step.limit ?? "?"}`);
   curve("truncated", "response_length/clip_ratio", percent);
+  // A fault is no score and is seen in no mean: where there were some, they must be told.
+  if (state.curves.get("reward/fault")?.some((faults) => faults > 0)) curve("faults", "reward/fault", short);
   curve("rollout", "perf/gen_tokens_per_s", (value) => `${short(value)} tokens/s`);
   curve("training", "perf/train_tokens_per_s", (value) => `${short(value)} tokens/s`);
   return rows.length === 0 ? [] : table(rows.map(([label = "", ...rest]) => [label.padEnd(9), ...rest])).split("\n");

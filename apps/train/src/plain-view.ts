@@ -32,6 +32,8 @@ export function stepLine(event: StepEvent, secondsLeft: number | null): string {
   const part = (label: string, value: number | undefined, text: (value: number) => string = short): string[] =>
     value === undefined ? [] : [`${label} ${text(value)}`];
   const length = metrics["response_length/mean"];
+  // A fault is no score and is seen in no mean: where there are some, they must be told.
+  const faults = metrics["reward/fault"] || undefined;
   return [
     `${event.stage} ${event.stageStep}${event.stageSteps === null ? "" : `/${event.stageSteps}`}`,
     ...part("loss", metrics["train/loss"]),
@@ -39,6 +41,7 @@ export function stepLine(event: StepEvent, secondsLeft: number | null): string {
     ...part("entropy", metrics["actor/entropy"]),
     ...part("length", length, (value) => `${value.toFixed(1)}/${event.limit ?? "?"}`),
     ...part("truncated", metrics["response_length/clip_ratio"], percent),
+    ...part("faults", faults),
     ...part("grad", metrics["actor/grad_norm"]),
     ...part("rollout", metrics["perf/gen_tokens_per_s"], (value) => `${short(value)} tokens/s`),
     ...part("train", metrics["perf/train_tokens_per_s"], (value) => `${short(value)} tokens/s`),

@@ -40,7 +40,7 @@ export async function loadSpeakingPolicy(folder: string, place: PolicyPlace): Pr
 function placement({ device, dtype, threads, activationBytesMax = null }: PolicyPlace): LoadOptions {
   return {
     device,
-    dtype,
+    ...(dtype !== null && { dtype }),
     ...(threads !== null && { threads }),
     ...(activationBytesMax !== null && { activationBytesMax }),
   };

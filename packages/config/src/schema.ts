@@ -67,8 +67,11 @@ export const RunConfig = z
     device: z.enum(["auto", "cpu", "cuda", "cuda-sim"]).default("auto").describe("Where the engine computes."),
     dtype: z
       .enum(["f32", "bf16", "q8_0"])
-      .default("f32")
-      .describe("What the policy computes in; bf16 trains with f32 masters, q8_0 is for inference only."),
+      .nullable()
+      .default(null)
+      .describe(
+        "What the policy computes in; bf16 trains with f32 masters, q8_0 is for inference only. null: bf16 on a GPU, else f32; from a checkpoint its own.",
+      ),
     threads: z
       .int()
       .min(1)

@@ -96,3 +96,13 @@ test("files that cannot be read are named with the remedy", async () => {
   await expect(read("cut.jsonl.gz")).rejects.toThrow("is damaged");
   await expect(read("set.parquet")).rejects.toThrow("expected a .jsonl or .jsonl.gz file");
 });
+
+test("tests of a program are found under any field of their data set's family", () => {
+  const tests = { input: ["1\n"], output: ["2\n"] };
+  for (const field of ["public_tests", "private_tests", "generated_tests"]) {
+    expect(parse([{ problem: "Add one.", [field]: tests }]).prompts[0]?.tests).toEqual({ [field]: tests });
+  }
+  const packed = { private_test_cases: "eJ…", metadata: '{"func_name":"f"}' };
+  expect(parse([{ problem: "Add one.", ...packed }]).prompts[0]?.tests).toEqual(packed);
+  expect(() => parse([{ problem: "Add one.", metadata: "{}" }])).toThrow('field "answer" is missing');
+});

@@ -159,7 +159,7 @@ export function judgedBy(row: unknown): JudgedBy {
   const text = (...names: string[]) => names.map((name) => fields[name]).find((value) => typeof value === "string");
   const source = text("source", "data_source");
   const starter = text("starter_code", "starter");
-  const own = testFields.find(([first]) => has(first));
+  const own = testFields.find((names) => names.some((name) => name !== "metadata" && has(name)));
   const tests = has("tests")
     ? fields.tests
     : own && Object.fromEntries(own.filter(has).map((name) => [name, fields[name]]));

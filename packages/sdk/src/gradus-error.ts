@@ -8,6 +8,7 @@
  * "device": the GPU or its driver failed · "busy": a rollout is running · "aborted": by a signal · "closed" · "off-policy": the
  * trainer's logprobs differ from the sampler's · "non-finite": too many updates in a row, or the logits of a response, were not
  * finite · "all-faults": the reward failed on every response ·
+ * "sandbox-refused": programs cannot be run here, the message names the wall · "sandbox-failed": its daemon is missing or ended ·
  * "internal": a fault of ours, the policy is lost.
  */
 export type GradusErrorCode = (typeof codes)[number];
@@ -32,6 +33,8 @@ const codes = [
   "off-policy",
   "non-finite",
   "all-faults",
+  "sandbox-refused",
+  "sandbox-failed",
   "internal",
 ] as const;
 

@@ -1,6 +1,7 @@
 // The edge where errors of the algorithms and of the data become the public API's.
 import { DataError } from "@gradus/data";
 import { EvaluationError } from "@gradus/evals";
+import { SandboxError } from "@gradus/rewards";
 import { RlError } from "@gradus/rl";
 import { GradusError } from "./gradus-error.ts";
 
@@ -10,6 +11,7 @@ export function toPublicError(error: unknown): unknown {
   if (error instanceof EvaluationError) {
     return new GradusError(error.code === "empty" ? "bad-input" : error.code, error.message, { cause: error });
   }
+  if (error instanceof SandboxError) return new GradusError(error.code, error.message, { cause: error });
   if (error instanceof DataError) return new GradusError("bad-input", error.message, { cause: error });
   return error;
 }

@@ -48,7 +48,7 @@ const placement = {
   /** "auto" takes a GPU for bf16 where there is one, else the CPU; "cuda" takes a GPU; "cuda-sim" simulates one, for tests of kernels. */
   device: z.string().default("auto"),
   /** What the policy computes in: f32, bf16, or q8_0 for inference only. By default f32, on a GPU bf16; a resumed policy goes on in its checkpoint's. */
-  dtype: RunConfig.shape.dtype.unwrap().optional(),
+  dtype: RunConfig.shape.dtype.unwrap().unwrap().optional(),
   /** Threads of the backend; by default the physical cores this process may use. */
   threads: count.max(4096).optional(),
   /** Most bytes of KV pages; by default a quarter of the device's memory. */
