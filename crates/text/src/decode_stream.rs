@@ -1,5 +1,6 @@
 //! Sampled ids -> text pieces, one id at a time: stands between the engine's token events and what a caller sees.
 
+use crate::tokenizer::Joining;
 use crate::{Result, Tokenizer};
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -9,7 +10,7 @@ const PENDING_TOKENS_MAX: usize = 4;
 
 /// Turns ids into text pieces. A piece never ends inside a UTF-8 character; ids that the tokenizer does not have give "".
 ///
-/// For byte-level tokenizers the pieces and [`DecodeStream::finish`] together equal [`Tokenizer::decode`] of all ids, whatever bytes
+/// For byte-level tokenizers and those without a decoder the pieces and [`DecodeStream::finish`] together equal [`Tokenizer::decode`] of all ids, whatever bytes
 /// were sampled. Other decoders look at neighbouring tokens: there it holds for text that is valid UTF-8.
 #[derive(Clone)]
 pub struct DecodeStream {
@@ -22,16 +23,18 @@ pub struct DecodeStream {
 enum State {
     /// Bytes of a character whose end is not there yet.
     Bytes(Vec<u8>),
+    /// A tokenizer without a decoder: its tokens are words with a space between them.
+    Words { is_first: bool },
     /// Ids whose text has been given, as context for the ids whose text is pending.
     Window { context: Vec<u32>, pending: Vec<u32> },
 }
 
 impl DecodeStream {
     pub(crate) fn new(tokenizer: Tokenizer, skip_special: bool) -> Self {
-        let state = if tokenizer.is_byte_level() {
-            State::Bytes(Vec::new())
-        } else {
-            State::Window { context: Vec::new(), pending: Vec::new() }
+        let state = match tokenizer.joining() {
+            Joining::Bytes => State::Bytes(Vec::new()),
+            Joining::Words => State::Words { is_first: true },
+            Joining::Decoder => State::Window { context: Vec::new(), pending: Vec::new() },
         };
         Self { tokenizer, skip_special, state }
     }
@@ -47,6 +50,7 @@ impl DecodeStream {
                 append_token_bytes(&token, bytes);
                 Ok(take_whole_characters(bytes))
             }
+            State::Words { is_first } => Ok(if std::mem::take(is_first) { token } else { format!(" {token}") }),
             State::Window { context, pending } => {
                 pending.push(id);
                 let text = window_text(&self.tokenizer, context, pending)?;
@@ -63,6 +67,7 @@ impl DecodeStream {
     pub fn finish(&mut self) -> Result<String> {
         match &mut self.state {
             State::Bytes(bytes) => Ok(String::from_utf8_lossy(&std::mem::take(bytes)).into_owned()),
+            State::Words { .. } => Ok(String::new()),
             State::Window { context, pending } => {
                 let text = window_text(&self.tokenizer, context, pending)?;
                 *context = std::mem::take(pending);

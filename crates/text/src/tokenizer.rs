@@ -16,9 +16,20 @@ pub struct Tokenizer {
     inner: Arc<Inner>,
 }
 
+/// How the text of several tokens is made of their own.
+#[derive(Clone, Copy)]
+pub(crate) enum Joining {
+    /// Byte by byte.
+    Bytes,
+    /// There is no decoder: with spaces between them.
+    Words,
+    /// As the tokenizer's decoder will have it.
+    Decoder,
+}
+
 struct Inner {
     tokenizer: tokenizers::Tokenizer,
-    byte_level: bool,
+    joining: Joining,
     vocab_size: usize,
     chat: ChatConfig,
     /// The files as loaded, so that `save` and checkpoints carry them unchanged.
@@ -53,13 +64,17 @@ impl Tokenizer {
         tokenizer.with_truncation(None).map_err(|error| invalid(error.to_string()))?;
         tokenizer.with_padding(None);
         let vocab_size = tokenizer.get_vocab(true).values().max().map_or(0, |&id| id as usize + 1);
-        let byte_level = matches!(tokenizer.get_decoder(), Some(DecoderWrapper::ByteLevel(_)));
+        let joining = match tokenizer.get_decoder() {
+            Some(DecoderWrapper::ByteLevel(_)) => Joining::Bytes,
+            Some(_) => Joining::Decoder,
+            None => Joining::Words,
+        };
         let chat = ChatConfig::new(folder, config.as_deref(), template.as_deref())?;
         let mut files = vec![(TOKENIZER_FILE.to_string(), vocabulary)];
         files.extend(config.map(|bytes| (CONFIG_FILE.to_string(), bytes)));
         files.extend(template.map(|bytes| (TEMPLATE_FILE.to_string(), bytes)));
         let folder = folder.to_path_buf();
-        let inner = Inner { tokenizer, byte_level, vocab_size, chat, files, folder };
+        let inner = Inner { tokenizer, joining, vocab_size, chat, files, folder };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -114,8 +129,8 @@ impl Tokenizer {
         self.inner.files.clone()
     }
 
-    pub(crate) fn is_byte_level(&self) -> bool {
-        self.inner.byte_level
+    pub(crate) fn joining(&self) -> Joining {
+        self.inner.joining
     }
 
     pub(crate) fn is_special(&self, token: &str) -> bool {

@@ -66,6 +66,28 @@ fn fixtures_encode_decode_and_stream_as_python_does() {
 }
 
 #[test]
+fn a_tokenizer_without_a_decoder_streams_words() {
+    let folder = scratch("words");
+    let tokenizer = serde_json::json!({
+        "version": "1.0",
+        "added_tokens": [
+            { "id": 0, "content": "<pad>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true },
+        ],
+        "pre_tokenizer": { "type": "WhitespaceSplit" },
+        "model": { "type": "WordLevel", "unk_token": "<pad>", "vocab": { "<pad>": 0, "one": 1, "zwei": 2, "三": 3, "": 4 } },
+    });
+    std::fs::write(folder.join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    let tokenizer = Tokenizer::from_folder(&folder).unwrap().unwrap();
+    for ids in [&[1, 2, 3, 1][..], &[0, 1, 0, 3, 0], &[9, 2, 9, 2], &[4, 4, 1, 4], &[0], &[]] {
+        for skip_special in [false, true] {
+            let whole = tokenizer.decode(ids, skip_special).unwrap();
+            assert_eq!(streamed(&tokenizer, ids, skip_special), whole, "{ids:?} {skip_special}");
+        }
+    }
+    assert_eq!(streamed(&tokenizer, &[0, 1, 3], true), "one 三");
+}
+
+#[test]
 fn pieces_come_as_soon_as_their_characters_are_whole() {
     let tokenizer = Tokenizer::from_folder(&fixture("byte_level")).unwrap().unwrap();
     let mut stream = tokenizer.decode_stream(true);
