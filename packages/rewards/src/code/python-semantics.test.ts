@@ -39,6 +39,18 @@ test("a value of another type equals nothing, not even itself", () => {
   expect(pythonEqual([{ o: "S" }], [1])).toBe(false);
 });
 
+test("a forged set or dict with repeated members equals nothing that has one of them", () => {
+  expect(pythonEqual({ s: [2, 2, 2] }, { s: [2, 3, 5] })).toBe(false);
+  expect(pythonEqual({ s: [2, 3, 5] }, { fs: [2, 2, 2] })).toBe(false);
+  expect(pythonEqual({ fs: [2, { f: "2.0" }, true] }, { s: [2, 3, 1] })).toBe(false);
+  expect(pythonEqual({ s: [2, 2, 3] }, { s: [3, 3, 2] })).toBe(false);
+  const pairs = [2, 2].map((key): [Tagged, Tagged] => [key, 1]);
+  const wanted = { d: [2, 3].map((key): [Tagged, Tagged] => [key, key === 2 ? 1 : 7]) };
+  expect(pythonEqual({ d: pairs }, wanted)).toBe(false);
+  expect(pythonEqual(wanted, { d: pairs })).toBe(false);
+  expect(pythonEqual({ s: [{ fs: [1, 1] }] }, { s: [{ fs: [1, 2] }] })).toBe(false);
+});
+
 test("words are equal decimals exactly where Python's Decimal says so", () => {
   const decimals = golden.tokens.map(parseDecimal);
   const equal = decimals.flatMap((a, i) =>

@@ -95,23 +95,34 @@ export function setItems(value: Tagged): readonly Tagged[] | undefined {
 
 function setsEqual(a: readonly Tagged[], b: readonly Tagged[]): boolean {
   if (a.length !== b.length) return false;
-  const keys = new Set(b.map(hashKey));
-  return a.every((item) => {
-    const key = hashKey(item);
-    return key !== undefined && keys.has(key);
-  });
+  const [keys, others] = [distinctKeys(a), distinctKeys(b)];
+  return keys !== undefined && others !== undefined && [...keys].every((key) => others.has(key));
+}
+
+/** The members' keys; undefined where one cannot be looked up or is there twice: a program forged such a set. */
+function distinctKeys(members: readonly Tagged[]): ReadonlySet<string> | undefined {
+  const keys = new Set<string>();
+  for (const member of members) {
+    const key = hashKey(member);
+    if (key === undefined || keys.has(key)) return undefined;
+    keys.add(key);
+  }
+  return keys;
 }
 
 type Pairs = readonly (readonly [Tagged, Tagged])[];
 
 function dictsEqual(a: Pairs, b: Pairs): boolean {
-  if (a.length !== b.length) return false;
+  if (!setsEqual(a.map(firstOf), b.map(firstOf))) return false;
   const values = new Map(b.map(([key, value]) => [hashKey(key), value]));
   return a.every(([key, value]) => {
-    const hash = hashKey(key);
-    const other = hash === undefined ? undefined : values.get(hash);
+    const other = values.get(hashKey(key));
     return other !== undefined && pythonEqual(value, other);
   });
+}
+
+function firstOf([key]: readonly [Tagged, Tagged]): Tagged {
+  return key;
 }
 
 /** A text that two hashable values share exactly when they are equal; undefined for values that cannot be looked up. */
