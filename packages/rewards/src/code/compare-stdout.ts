@@ -23,14 +23,15 @@ function strippedLines(text: string): string[] {
   return pythonStrip(text).split("\n").map(pythonStrip);
 }
 
-function areEqualDecimals(line: string, want: string): boolean {
+function areEqualDecimals(line: string, wantedLine: string): boolean {
   const words = pythonSplit(line);
-  const wantedWords = pythonSplit(want);
+  const wantedWords = pythonSplit(wantedLine);
   if (words.length !== wantedWords.length) return false;
-  return words.every((word, index) => {
-    const decimal = parseDecimal(word);
-    const wanted = decimal && parseDecimal(wantedWords[index] ?? "");
-    return wanted !== undefined && decimal !== undefined && decimalsEqual(decimal, wanted);
+  // The wanted word first: where it is no decimal, what the program printed need not be read.
+  return wantedWords.every((want, index) => {
+    const wanted = parseDecimal(want);
+    const printed = wanted && parseDecimal(words[index] ?? "");
+    return wanted !== undefined && printed !== undefined && decimalsEqual(printed, wanted);
   });
 }
 

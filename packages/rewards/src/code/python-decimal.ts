@@ -6,7 +6,8 @@ export type Decimal =
   | { readonly is: "infinite"; readonly negative: boolean }
   | { readonly is: "nan" };
 
-const finite = /^([+-]?)(?:(\d+)\.?(\d*)|\.(\d+))(?:e([+-]?\d+))?$/i;
+// No two parts of the pattern can take the same digit, so a long word that fails costs its length, not the square of it.
+const finite = /^([+-]?)(?:(\d+)(?:\.(\d*))?|\.(\d+))(?:e([+-]?\d+))?$/i;
 const infinite = /^([+-]?)inf(?:inity)?$/i;
 const nan = /^[+-]?s?nan\d*$/i;
 

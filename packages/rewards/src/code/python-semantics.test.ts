@@ -67,6 +67,20 @@ test("a word of a million characters is read in no time", () => {
   expect(performance.now() - began).toBeLessThan(1000);
 });
 
+test("words of a million characters that are nearly decimals are refused in no time", () => {
+  const digits = "1".repeat(1_000_000);
+  for (const word of [
+    `${digits}x`,
+    `${digits}.${digits}x`,
+    `.${digits}x`,
+    `1e${digits}x`,
+    `nan${digits}x`,
+    `1${"_".repeat(1e6)}x`,
+  ]) {
+    expect(parseDecimal(word)).toBeUndefined();
+  }
+});
+
 test("white space is Python's", () => {
   for (const [text, stripped, split] of golden.texts) {
     expect(pythonStrip(text)).toBe(stripped);
