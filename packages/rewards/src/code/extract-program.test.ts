@@ -25,6 +25,15 @@ test("a block that is not closed is none; one that is begun anew counts", () => 
   expect(extractProgram(`${fence}python\nwhole\n${fence} This prints it.`)).toBe("whole");
 });
 
+test("long lines that are nearly fences are read in no time", () => {
+  for (const filling of ["a", " ", "\t", "a ", "\u00a0"].map((part) => part.repeat(1_000_000))) {
+    expect(extractProgram(`${fence}${filling}\`\n${block("a")}`)).toBe("a");
+    expect(extractProgram(`${fence}python${filling}\`\n${fence}\n`)).toBeUndefined();
+  }
+  expect(extractProgram(`${"`".repeat(1_000_000)}\n${block("a")}`)).toBe("a");
+  expect(extractProgram(block(`${" ".repeat(1_000_000)}a`))).toHaveLength(1_000_001);
+});
+
 test("indented fences, long fences and carriage returns", () => {
   expect(extractProgram(`1. so\n   ${fence}python\n   if x:\n       y\n   ${fence}\n`)).toBe("if x:\n    y");
   expect(extractProgram(`${fence}${fence}python\n${fence}\n${fence}${fence}`)).toBe(fence);

@@ -23,7 +23,14 @@ export function extractProgram(
   return block?.content;
 }
 
-const fenceLine = /^( {0,3})(`{3,})[ \t]*([^\s`]*)[^`]*$/;
+const fenceStart = /^( {0,3})(`{3,})[ \t]*([^\s`]*)/;
+
+/** The parts of a line of a fence, behind which no further backtick may stand; undefined for any other line. */
+function fenceOf(line: string): { indent: string; fence: string; tag: string } | undefined {
+  const [start, indent = "", fence = "", tag = ""] = fenceStart.exec(line) ?? [];
+  // Not a part of the pattern: it would be tried anew from every character of a long line.
+  return start === undefined || line.includes("`", start.length) ? undefined : { indent, fence, tag };
+}
 
 /** The closed blocks between lines of three or more backticks, as Markdown has them, save that prose may follow the last. */
 function fencedBlocks(text: string, languages: ReadonlySet<string>): readonly Block[] {
@@ -31,7 +38,7 @@ function fencedBlocks(text: string, languages: ReadonlySet<string>): readonly Bl
   let open: { tag: string; fence: number; indent: number; lines: string[] } | undefined;
   for (const given of text.split("\n")) {
     const line = given.endsWith("\r") ? given.slice(0, -1) : given;
-    const [, indent = "", fence = "", tag = ""] = fenceLine.exec(line) ?? [];
+    const { indent = "", fence = "", tag = "" } = fenceOf(line) ?? {};
     if (open === undefined) {
       if (fence !== "") open = { tag, fence: fence.length, indent: indent.length, lines: [] };
     } else if (fence !== "" && languages.has(tag.toLowerCase())) {
