@@ -116,7 +116,8 @@ test("an aborted signal cancels a run wherever it is", async () => {
   expect((await run(program("echo"))).outcome).toBe("exited");
 });
 
-for (const order of ["die", "garbage", "stranger", "nonsense", "blobless"]) {
+const deaths = ["die", "garbage", "stranger", "nonsense", "blobless"];
+for (const order of deaths) {
   test(`"${order}": runs in flight are tried once more on a new daemon, then they are faults`, async () => {
     const { run } = await started();
     const abort = new AbortController();
@@ -125,11 +126,33 @@ for (const order of ["die", "garbage", "stranger", "nonsense", "blobless"]) {
     expect(text((await bystander).stdout)).toBe("second try");
     const hopeless = await run(program(order));
     expect([hopeless.outcome, hopeless.exitCode]).toEqual(["fault", null]);
-    expect(hopeless.reason).toContain("died under it 2 times");
+    expect(hopeless.reason).toContain("died under it twice");
     expect((await run(program("echo", "still here"))).outcome).toBe("exited");
     expect(pids().slice(0, -1).filter(isAlive)).toEqual([]);
   });
 }
+
+for (const order of deaths) {
+  test(`"${order}": a run under which every daemon ends is the only fault among those beside it`, async () => {
+    const { run } = await started();
+    // More than are handed over at once, the guilty one first: none of the others has ended when the daemon does.
+    const runs = [run(program(order)), ...Array.from({ length: 12 }, (_, index) => run(program("echo", `${index}`)))];
+    const [guilty, ...others] = await Promise.all(runs);
+    expect(guilty?.outcome).toBe("fault");
+    expect(others.map(({ stdout }) => text(stdout))).toEqual(others.map((_, index) => `${index}`));
+    // One daemon for all, one for the guilty run alone, one for the others.
+    expect(pids().length).toBe(3);
+  });
+}
+
+test("two guilty runs among others are the only faults", async () => {
+  const { run } = await started();
+  const orders = ["die", "echo", "echo", "garbage", "echo", "echo"];
+  const outcomes = await Promise.all(orders.map((order) => run(program(order))));
+  expect(outcomes.map(({ outcome }) => outcome)).toEqual(
+    orders.map((order) => (order === "die" || order === "garbage" ? "fault" : "exited")),
+  );
+});
 
 test("a fault that the daemon reports keeps its reason", async () => {
   const { run } = await started();

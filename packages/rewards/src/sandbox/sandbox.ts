@@ -13,8 +13,9 @@ export type Sandbox = {
   /** Runs that go on at once; more may be asked for, they wait. */
   readonly workers: number;
   /**
-   * Runs a program. Never rejects: outcome "fault" says that the run failed through us (the daemon died twice under it,
-   * does not start again, was closed) and is no statement about the program. An aborted `signal` gives "cancelled".
+   * Runs a program. Never rejects: outcome "fault" says that the run failed through us (the daemon died twice under it, the
+   * second time with no other run beside it, does not start again, was closed) and is no statement about the program. An
+   * aborted `signal` gives "cancelled".
    */
   readonly run: (program: Program, limits?: Partial<Limits>, signal?: AbortSignal) => Promise<Run>;
   /** Ends the daemon and all its children; open runs become faults. */
@@ -90,7 +91,7 @@ function start(supervisor: Supervisor, { id, program, limits, signal, resolve }:
     onResult: (header, blobs) => end(runOf(header, blobs, program)),
     onFault: (reason) => end({ ...nothing, outcome: "fault", reason }),
     onCancelled: () => end({ ...nothing, outcome: "cancelled" }),
-    attempts: 0,
+    isSuspect: false,
     isCancelled: false,
   };
   const onAbort = () => supervisor.cancel(job);

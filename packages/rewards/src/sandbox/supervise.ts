@@ -13,12 +13,11 @@ export type Job = {
   readonly onResult: (header: ResultHeader, blobs: readonly Uint8Array[]) => void;
   readonly onFault: (reason: string) => void;
   readonly onCancelled: () => void;
-  attempts: number;
+  /** Whether a daemon died while it had this run; it is then tried once more, with no other run beside it. */
+  isSuspect: boolean;
   isCancelled: boolean;
 };
 
-/** A run is tried again once, on a new daemon. */
-const attemptsMax = 2;
 const failedStartsMax = 3;
 /** Runs handed over a worker: enough that no worker waits for the pipe, few enough that a death costs little. */
 const runsAheadPerWorker = 4;
@@ -29,6 +28,7 @@ const silenceMilliseconds = 30_000;
 /** The daemon of a sandbox, whichever one it is at the moment, and the jobs before it. */
 export class Supervisor {
   readonly #options: DaemonOptions;
+  /** Suspects first. */
   readonly #waiting: Job[] = [];
   readonly #running = new Map<number, Job>();
   #daemon: Daemon | undefined;
@@ -118,13 +118,19 @@ export class Supervisor {
       if (this.#waiting.length > 0) this.#starting ??= this.#restart();
       return;
     }
-    while (!this.#isPipeFull && this.#running.size < this.ready.workers * runsAheadPerWorker) {
+    while (!this.#isPipeFull && this.#running.size < this.#runsMax()) {
       const job = this.#waiting.shift();
       if (job === undefined) break;
       this.#hand(daemon, job);
     }
     daemon.setReferenced(this.#running.size > 0);
     this.#watch();
+  }
+
+  // A suspect runs alone, so that the daemon's next death is the fault of that run and takes no other along.
+  #runsMax(): number {
+    const isAnySuspect = [...this.#waiting.slice(0, 1), ...this.#running.values()].some(({ isSuspect }) => isSuspect);
+    return isAnySuspect ? 1 : this.ready.workers * runsAheadPerWorker;
   }
 
   #hand(to: Daemon, job: Job): void {
@@ -134,7 +140,6 @@ export class Supervisor {
     } catch (error) {
       return void job.onFault(`the run cannot be sent: ${error instanceof Error ? error.message : String(error)}`);
     }
-    job.attempts++;
     this.#running.set(job.id, job);
     this.#isPipeFull = !to.send(frame);
   }
@@ -165,8 +170,10 @@ export class Supervisor {
     const again: Job[] = [];
     for (const job of this.#running.values()) {
       if (job.isCancelled) job.onCancelled();
-      else if (job.attempts < attemptsMax) again.push(job);
-      else job.onFault(`the daemon died under it ${job.attempts} times; the last time ${reason}`);
+      else if (job.isSuspect)
+        job.onFault(`the daemon died under it twice, the second time with no other run beside it: ${reason}`);
+      else again.push(job);
+      job.isSuspect = true;
     }
     this.#running.clear();
     this.#waiting.unshift(...again);
