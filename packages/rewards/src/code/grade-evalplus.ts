@@ -1,5 +1,5 @@
 // The verdict on one program for a task of HumanEval+ or MBPP+: every input's result against the canonical solution's.
-import type { Limits, Program, Run } from "../sandbox/protocol.ts";
+import { type Limits, limitsMax, type Program, type Run } from "../sandbox/protocol.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import type { Answer, Tagged } from "../sandbox/tagged.ts";
 import { fault, type Verdict } from "../verdict.ts";
@@ -38,7 +38,6 @@ const callMs = 1000;
 const canonicalFactor = 4;
 const setMsMax = 60_000;
 const canonicalLimits: Partial<Limits> = { cpuMs: 120_000, wallMs: 241_000 };
-const answersBytesMax = 128 * 1024 * 1024;
 
 /** A grader whose expected answers come from the canonical solutions, run in the sandbox once a task and kept. */
 export function evalPlusGrader(sandbox: Sandbox, options: EvalPlusOptions = {}): EvalPlusGrader {
@@ -89,7 +88,7 @@ async function runCanonical(sandbox: Sandbox, task: EvalPlusTask, set: SetName):
   if (calls.length === 0) return { answers: [], cpuMs: 0 };
   const code = withAnswerEntry(task.canonical, task.entry);
   const program = { mode: "calls", code, entry: answerEntry, calls } as const;
-  const run = await sandbox.run(program, { ...canonicalLimits, outputBytes: answersBytesMax });
+  const run = await sandbox.run(program, { ...canonicalLimits, outputBytes: limitsMax.outputBytes });
   const end = endResult(run);
   if (end)
     throw new EvalPlusFault(`the canonical solution on ${set}: ${end.is === "fault" ? end.reason : describe(end)}`);
@@ -118,7 +117,7 @@ async function gradeSet(grading: Grading, task: EvalPlusTask, code: string, set:
   while (done < calls.length) {
     const cpuMs = Math.ceil(Math.min(callMs + canonicalMs, Math.max(callMs, totalMsMax - spentMs)));
     const asked = calls.slice(done, isAlone ? done + 1 : undefined);
-    const limits = { cpuMs, wallMs: 2 * cpuMs + 1000, outputBytes: answersBytesMax };
+    const limits = { cpuMs, wallMs: 2 * cpuMs + 1000, outputBytes: limitsMax.outputBytes };
     const wanted: Program = { mode: "calls", code, entry: answerEntry, calls: asked };
     const fairly = { limits, ...(isOverloaded && { isOverloaded }) };
     const run = isAlone ? await runFairly(sandbox, wanted, fairly) : await sandbox.run(wanted, limits);

@@ -3,7 +3,7 @@
 import { appendFileSync, existsSync, readFileSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-import { encodeFrame, type Frame, frameReader } from "./frames.ts";
+import { bodyBytesMax, encodeFrame, type Frame, frameReader } from "./frames.ts";
 
 const [, , state = "", ...given] = process.argv;
 appendFileSync(join(state, "starts"), `${process.pid} ${given.join(" ")}\n`);
@@ -53,6 +53,7 @@ function obey(
   else if (order === "hold") held.push(id);
   else if (order === "die") process.kill(process.pid, "SIGKILL");
   else if (order === "garbage") write(new Uint8Array(64).fill(255));
+  else if (order === "oversized") write(new Uint8Array(Uint32Array.of(2, bodyBytesMax + 1).buffer));
   else if (order === "stranger") reply(id + 1000, {});
   else if (order === "nonsense") reply(id, { outcome: "accepted" });
   else if (order === "blobless") reply(id, {}, []);

@@ -20,6 +20,18 @@ export type Limits = {
   readonly processes: number;
 };
 
+export const limitNames = ["cpuMs", "wallMs", "memoryMiB", "outputBytes", "fileMiB", "processes"] as const;
+
+/** The highest limits that the daemon takes; of stdout and answers so much that both and stderr fit into one frame. */
+export const limitsMax: Limits = {
+  cpuMs: 2 ** 32,
+  wallMs: 2 ** 32,
+  memoryMiB: 2 ** 24,
+  outputBytes: 96 * 1024 * 1024,
+  fileMiB: 2 ** 20,
+  processes: 2 ** 15,
+};
+
 const outcomes = [
   "exited",
   "signalled",

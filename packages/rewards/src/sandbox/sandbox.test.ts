@@ -4,6 +4,8 @@ import { afterEach, beforeEach, expect, test } from "bun:test";
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { bodyBytesMax } from "./frames.ts";
+import { limitsMax } from "./protocol.ts";
 import { type Sandbox, startSandbox } from "./sandbox.ts";
 import { SandboxError } from "./sandbox-error.ts";
 
@@ -116,7 +118,7 @@ test("an aborted signal cancels a run wherever it is", async () => {
   expect((await run(program("echo"))).outcome).toBe("exited");
 });
 
-const deaths = ["die", "garbage", "stranger", "nonsense", "blobless"];
+const deaths = ["die", "garbage", "oversized", "stranger", "nonsense", "blobless"];
 for (const order of deaths) {
   test(`"${order}": runs in flight are tried once more on a new daemon, then they are faults`, async () => {
     const { run } = await started();
@@ -171,13 +173,21 @@ test("a daemon that does not start again makes faults, and is tried again by lat
 
 test("what cannot be sent is a fault of that run alone", async () => {
   const { run } = await started();
-  const [long, odd, good] = await Promise.all([
-    run({ mode: "calls", code: "echo", entry: "x".repeat(70_000), calls: [] }),
-    run(program("echo"), { cpuMs: 0.5 }),
+  const [good, ...bad] = await Promise.all([
     run(program("echo")),
+    run({ mode: "calls", code: "echo", entry: "x".repeat(70_000), calls: [] }),
+    run({ mode: "calls", code: "echo", entry: "\ud800", calls: [] }),
+    run({ mode: "stdin", code: "echo", stdin: new Uint8Array(bodyBytesMax) }),
+    run(program("echo"), { cpuMs: 0.5 }),
+    run(program("echo"), { outputBytes: limitsMax.outputBytes + 1 }),
+    run(program("echo"), { wallMs: 2 ** 33 }),
   ]);
-  expect([long.outcome, odd.outcome, good.outcome]).toEqual(["fault", "fault", "exited"]);
-  expect(odd.reason).toContain("limit cpuMs is 0.5");
+  expect(good.outcome).toBe("exited");
+  expect(bad.map(({ outcome }) => outcome)).toEqual(bad.map(() => "fault"));
+  expect(bad[3]?.reason).toContain("limit cpuMs is 0.5");
+  expect(bad[4]?.reason).toContain("limit outputBytes is 100663297; expected a whole number from 1 to 100663296");
+  expect(lines("runs").length).toBe(1);
+  expect(pids().length).toBe(1);
 });
 
 test("a refusal is a SandboxError that names the primitive and the remedy", async () => {

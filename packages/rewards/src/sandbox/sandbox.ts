@@ -3,7 +3,15 @@
 import { availableParallelism } from "node:os";
 import { sandboxBinary } from "./binary.ts";
 import { encodeFrame } from "./frames.ts";
-import type { Limits, Program, ResultHeader, Run, Tier } from "./protocol.ts";
+import {
+  type Limits,
+  limitNames,
+  limitsMax,
+  type Program,
+  type ResultHeader,
+  type Run,
+  type Tier,
+} from "./protocol.ts";
 import { type Job, Supervisor } from "./supervise.ts";
 import { parseAnswers } from "./tagged.ts";
 
@@ -115,18 +123,25 @@ const nothing = {
 const encoder = new TextEncoder();
 
 function runFrame(id: number, program: Program, limits: Limits): Uint8Array[] {
-  for (const [name, value] of Object.entries(limits)) {
-    if (!Number.isSafeInteger(value) || value <= 0) {
-      throw new Error(`limit ${name} is ${value}; expected a whole number above 0`);
-    }
-  }
+  checkLimits(limits);
   const code = encoder.encode(program.code);
   if (program.mode === "stdin") {
     const stdin = typeof program.stdin === "string" ? encoder.encode(program.stdin) : program.stdin;
     return encodeFrame({ type: "run", id, mode: "stdin", limits }, [code, stdin]);
   }
   const calls = program.calls.map((values) => `${JSON.stringify(values)}\n`).join("");
+  if (!program.entry.isWellFormed()) throw new Error("the name of the function is no Unicode text");
   return encodeFrame({ type: "run", id, mode: "calls", entry: program.entry, limits }, [code, encoder.encode(calls)]);
+}
+
+// What the daemon does not take would end it, and with it the runs of others.
+function checkLimits(limits: Limits): void {
+  for (const name of limitNames) {
+    const [value, most] = [limits[name], limitsMax[name]];
+    if (!Number.isSafeInteger(value) || value <= 0 || value > most) {
+      throw new Error(`limit ${name} is ${value}; expected a whole number from 1 to ${most}`);
+    }
+  }
 }
 
 function runOf(header: ResultHeader, blobs: readonly Uint8Array[], program: Program): Omit<Run, "tier"> {
