@@ -6,6 +6,10 @@ test("a long word that begins with digits is compared in no time", () => {
   for (const wanted of ["5", "1e3", "word", `${printed}b`])
     expect(stdoutDifference(printed, wanted)).toContain("line 1");
   expect(stdoutDifference(printed, printed)).toBeUndefined();
+  // Digits of another script, each of four bytes.
+  const digits = "\u{1d7d8}".repeat(1_000_000);
+  expect(stdoutDifference(`${digits}1`, "1.0")).toBeUndefined();
+  expect(stdoutDifference(`${digits}x`, "1.0")).toContain("line 1");
 });
 
 test("many words and many lines are compared in no time", () => {

@@ -17,7 +17,8 @@ const exponentMin = -1_999_999_999_999_999_997n;
 
 /** The decimal that `token` (without white space) denotes, or undefined where Python raises InvalidOperation. */
 export function parseDecimal(token: string): Decimal | undefined {
-  const text = asciiDigits(token).replaceAll("_", "");
+  const text = asciiDigits(token)?.replaceAll("_", "");
+  if (text === undefined) return undefined;
   const match = finite.exec(text);
   if (match) {
     const [, sign = "", whole = "", fraction = "", bare = "", power = "0"] = match;
@@ -56,17 +57,33 @@ export function decimalsEqual(a: Decimal, b: Decimal): boolean {
   return a.is === "infinite" && b.is === "infinite" && a.negative === b.negative;
 }
 
-/** Decimal digits of any script as 0 to 9, as Python takes them. */
-function asciiDigits(text: string): string {
-  return text.replace(/[^\0-\x7f]/gu, (character) => {
-    const code = character.codePointAt(0) ?? 0;
-    let zero = code;
-    while (isDigit(zero - 1) && code - zero < 50) zero--;
-    return isDigit(code) ? String((code - zero) % 10) : character;
-  });
+/** Decimal digits of any script as 0 to 9, as Python takes them; undefined where anything else lies beyond ASCII. */
+function asciiDigits(text: string): string | undefined {
+  if (!/[^\0-\x7f]/.test(text)) return text;
+  const ascii: string[] = [];
+  for (const character of text) {
+    const digit = character < "\x80" ? character : asciiDigit(character);
+    if (digit === undefined) return undefined;
+    ascii.push(digit);
+  }
+  return ascii.join("");
 }
 
-// Digits of a script are ten code points in a row; some scripts' rows stand side by side.
-function isDigit(code: number): boolean {
-  return /^\p{Nd}$/u.test(String.fromCodePoint(code));
+/** Digits that were met, as 0 to 9: there are some 700. */
+const metDigits = new Map<string, string>();
+
+function asciiDigit(character: string): string | undefined {
+  const met = metDigits.get(character);
+  if (met !== undefined || !isDigit(character)) return met;
+  // Digits of a script are ten code points in a row; some scripts' rows, five at most, stand side by side.
+  const code = character.codePointAt(0) ?? 0;
+  let zero = code;
+  while (code - zero < 50 && isDigit(String.fromCodePoint(zero - 1))) zero--;
+  const digit = String((code - zero) % 10);
+  metDigits.set(character, digit);
+  return digit;
+}
+
+function isDigit(character: string): boolean {
+  return /^\p{Nd}$/u.test(character);
 }

@@ -156,8 +156,7 @@ function runOf(header: ResultHeader, blobs: readonly Uint8Array[], program: Prog
     memoryPeakMiB,
     stdout: stdout ?? nothing.stdout,
     stderr: new TextDecoder().decode(stderr),
-    // More answers than calls were not written by the driver.
-    answers: program.mode === "calls" ? parseAnswers(answers ?? nothing.stdout).slice(0, program.calls.length) : [],
+    answers: program.mode === "calls" ? parseAnswers(answers ?? nothing.stdout, program.calls.length) : [],
     ...(reason ? { reason } : {}),
   };
 }

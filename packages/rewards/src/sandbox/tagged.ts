@@ -1,5 +1,5 @@
 // Values of calls and answers as they cross into the sandbox and back: JSON with tags for what JSON lacks.
-import { z } from "zod";
+// An answer may have millions of them, all checked on the caller's thread: by hand, as schemas would take ten times as long.
 
 /**
  * null, booleans, strings, integers below 2^53 and lists as JSON; else one tag: `i` a large integer, `f` a float (its
@@ -24,40 +24,64 @@ export type Answer = { readonly value: Tagged } | { readonly error: string; read
 /** Deeper values come as `o`; what claims to be deeper was not written by our driver. */
 const depthMax = 250;
 
-const float = z.string().regex(/^(nan|-?inf|-?\d+(\.\d+)?(e[+-]?\d+)?)$/);
-const integer = z.string().regex(/^-?\d+$/);
-const taggedObject = z.union([
-  z.strictObject({ i: integer }),
-  z.strictObject({ f: float }),
-  z.strictObject({ c: z.tuple([float, float]) }),
-  z.strictObject({ b: z.string().regex(/^([0-9a-f]{2})*$/) }),
-  z.strictObject({ o: z.string() }),
-]);
+const floatPattern = /^(?:nan|-?inf|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)$/;
+// One form for each integer, so that equal ones are equal texts.
+const integerPattern = /^(?:0|-?[1-9]\d*)$/;
+const hexPattern = /^[0-9a-f]*$/;
 
 /** Whether parsed JSON is a tagged value. Answers come out of the sandbox, so any shape and depth may be met. */
 export function isTagged(value: unknown, depth = 0): value is Tagged {
   if (depth > depthMax) return false;
   if (value === null || typeof value === "boolean" || typeof value === "string") return true;
   if (typeof value === "number") return Number.isSafeInteger(value);
-  const areTagged = (items: unknown): boolean =>
-    Array.isArray(items) && items.every((item) => isTagged(item, depth + 1));
-  if (Array.isArray(value)) return areTagged(value);
+  if (Array.isArray(value)) return areTagged(value, depth);
   if (typeof value !== "object") return false;
   const entries = Object.entries(value);
-  const [tag, items] = entries.length === 1 ? (entries[0] ?? []) : [];
-  if (tag === "t" || tag === "s" || tag === "fs") return areTagged(items);
-  if (tag === "d") return Array.isArray(items) && items.every((pair) => areTagged(pair) && pair.length === 2);
-  return taggedObject.safeParse(value).success;
+  const [tag, content]: [string?, unknown?] = entries.length === 1 ? (entries[0] ?? []) : [];
+  switch (tag) {
+    case "f":
+      return isFloat(content);
+    case "i":
+      return typeof content === "string" && integerPattern.test(content);
+    case "t":
+    case "s":
+    case "fs":
+      return areTagged(content, depth);
+    case "d":
+      return Array.isArray(content) && content.every((pair) => areTagged(pair, depth) && pair.length === 2);
+    case "c":
+      return Array.isArray(content) && content.length === 2 && content.every(isFloat);
+    case "b":
+      return typeof content === "string" && content.length % 2 === 0 && hexPattern.test(content);
+    case "o":
+      return typeof content === "string";
+    default:
+      return false;
+  }
 }
 
-const errorSchema = z.strictObject({ error: z.string(), message: z.string() });
+function areTagged(items: unknown, depth: number): items is readonly Tagged[] {
+  return Array.isArray(items) && items.every((item) => isTagged(item, depth + 1));
+}
 
-/** The answers that were read, a line each. A line that is no answer is an error of the program: it forged it. */
-export function parseAnswers(bytes: Uint8Array): Answer[] {
+function isFloat(text: unknown): boolean {
+  return typeof text === "string" && floatPattern.test(text);
+}
+
+/**
+ * The first `most` answers, a line each. A line that is no answer is an error of the program: it forged it. More answers
+ * than calls were not written by the driver.
+ */
+export function parseAnswers(bytes: Uint8Array, most = Number.POSITIVE_INFINITY): Answer[] {
   const text = new TextDecoder().decode(bytes);
-  const lines = text.split("\n");
-  if (lines.at(-1) === "") lines.pop();
-  return lines.map(parseAnswer);
+  const answers: Answer[] = [];
+  for (let begin = 0; begin < text.length && answers.length < most; ) {
+    const newline = text.indexOf("\n", begin);
+    const end = newline < 0 ? text.length : newline;
+    answers.push(parseAnswer(text.slice(begin, end)));
+    begin = end + 1;
+  }
+  return answers;
 }
 
 function parseAnswer(line: string): Answer {
@@ -68,8 +92,10 @@ function parseAnswer(line: string): Answer {
   } catch {
     return malformed;
   }
-  const error = errorSchema.safeParse(answer);
-  if (error.success) return error.data;
-  if (typeof answer !== "object" || answer === null || Object.keys(answer).length !== 1) return malformed;
-  return "value" in answer && isTagged(answer.value) ? { value: answer.value } : malformed;
+  if (typeof answer !== "object" || answer === null) return malformed;
+  const fields = Object.keys(answer).length;
+  if (fields === 1 && "value" in answer && isTagged(answer.value)) return { value: answer.value };
+  if (fields !== 2 || !("error" in answer && "message" in answer)) return malformed;
+  const { error, message } = answer;
+  return typeof error === "string" && typeof message === "string" ? { error, message } : malformed;
 }
