@@ -1,7 +1,7 @@
 // How verdicts come from runs: a scripted sandbox, whose runs end in any order.
 import { expect, test } from "bun:test";
 import type { Program, Run } from "../sandbox/protocol.ts";
-import type { Sandbox } from "../sandbox/sandbox.ts";
+import { type Sandbox, startSandbox } from "../sandbox/sandbox.ts";
 import { gradeProgram, type ProgramOptions } from "./grade-program.ts";
 import type { Problem } from "./problem.ts";
 
@@ -127,6 +127,24 @@ test("functions: tuples are lists at the top, nested ones only for APPS; subclas
   expect((await verdict({ f: "3.0" }, [3], 1)).kind).toBe("correct");
   expect((await verdict({ o: "S" }, [3], 1)).kind).toBe("wrong");
 });
+
+test("a right program with a large output passes, one that prints without end does not", async () => {
+  const sandbox = await startSandbox({ workers: 1 });
+  try {
+    const size = 10 * 1024 * 1024;
+    const stdin: Problem = { mode: "stdin", tests: [{ input: "", output: "x".repeat(size) }] };
+    expect(await gradeProgram(stdin, `print("x" * ${size})`, sandbox)).toMatchObject({ kind: "correct" });
+    expect(await gradeProgram(stdin, `while True: print("x" * ${size})`, sandbox)).toMatchObject({
+      detail: "test 1 of 1: over the output limit",
+    });
+    const tests = [{ values: [], accepted: ["x".repeat(size)], tupleDepth: 1 as const }];
+    const functional: Problem = { mode: "functional", entry: "f", tests };
+    const code = `def f(): return "x" * ${size}`;
+    expect(await gradeProgram(functional, code, sandbox)).toMatchObject({ kind: "correct" });
+  } finally {
+    await sandbox.close();
+  }
+}, 60_000);
 
 test("functions that raise or end early are errors", async () => {
   const problem: Problem = { mode: "functional", entry: "f", tests: [{ values: [1], accepted: [1], tupleDepth: 1 }] };

@@ -5,14 +5,18 @@ import type { Sandbox } from "../sandbox/sandbox.ts";
 import { fault, type Verdict } from "../verdict.ts";
 import { withImportBlock } from "./import-block.ts";
 import { callResult, isTimeout, stdinResult, type TestResult } from "./judge-test.ts";
-import type { Problem } from "./problem.ts";
+import { limitsFor } from "./output-limit.ts";
+import type { CallTest, Problem, StdinTest } from "./problem.ts";
 
 export type ProgramOptions = {
   /** `all` (default): 1 when every test passes, else 0; `fraction`: the share of tests that pass, which runs them all. */
   readonly score?: "all" | "fraction";
   /** Under `all`: the tests after the first failing one are not needed and not run; default true. */
   readonly stopAtFirstFailure?: boolean;
-  /** Of each test; what is left out is the sandbox's default (6 s of processor time, 4 GiB). */
+  /**
+   * Of each test; what is left out is the sandbox's default (6 s of processor time, 4 GiB, 8 MiB of output). A test whose
+   * right output is large may have twice that.
+   */
   readonly limits?: Partial<Limits>;
   /** Processor time of all tests together; the test that exceeds it is a timeout. */
   readonly problemCpuMs?: number;
@@ -50,17 +54,21 @@ const entryOf = (problem: Problem) => (problem.mode === "functional" ? problem.e
 type RunOne = (index: number, signal: AbortSignal) => Promise<TestResult>;
 
 function testRunner(problem: Problem, code: string, sandbox: Sandbox, options: ProgramOptions): RunOne {
-  const run = (program: Program, signal: AbortSignal) => runFairly(sandbox, program, options, signal);
+  const { limits = {}, isOverloaded } = options;
+  const run = (program: Program, test: StdinTest | CallTest, signal: AbortSignal) => {
+    const how = { limits: limitsFor(test, limits), ...(isOverloaded && { isOverloaded }) };
+    return runFairly(sandbox, program, how, signal);
+  };
   if (problem.mode === "stdin") {
     return async (index, signal) => {
       const test = problem.tests[index] ?? { input: "", output: "" };
-      return stdinResult(await run({ mode: "stdin", code, stdin: test.input }, signal), test);
+      return stdinResult(await run({ mode: "stdin", code, stdin: test.input }, test, signal), test);
     };
   }
   const { entry, tests } = problem;
   return async (index, signal) => {
     const test = tests[index] ?? { values: [], accepted: [], tupleDepth: 1 };
-    return callResult(await run({ mode: "calls", code, entry, calls: [test.values] }, signal), test);
+    return callResult(await run({ mode: "calls", code, entry, calls: [test.values] }, test, signal), test);
   };
 }
 
@@ -143,7 +151,7 @@ function verdictOf(results: readonly (TestResult | undefined)[], count: number, 
   };
 }
 
-/** A detail short enough to be stored with every verdict. */
+/** A detail short enough for a line of `bun run judge`. */
 export function cut(detail: string): string {
   return detail.length > detailLengthMax ? `${detail.slice(0, detailLengthMax)}…` : detail;
 }
