@@ -5,10 +5,8 @@ import { SandboxError } from "../sandbox/sandbox-error.ts";
 import { fault, type Verdict } from "../verdict.ts";
 import { extractProgram } from "./extract-program.ts";
 import { gradeProgram, type ProgramOptions } from "./grade-program.ts";
+import { problemReader } from "./kept-problems.ts";
 import { ownSandbox } from "./own-sandbox.ts";
-import type { Problem } from "./problem.ts";
-import { FormatError } from "./python-json.ts";
-import { readProblem } from "./read-problem.ts";
 
 export type CodeRewardOptions = ProgramOptions & {
   /** Where programs run; default a sandbox of the reward's own, started when it is first needed and ended by `close`. */
@@ -59,28 +57,3 @@ export const noProgram: Verdict = {
   kind: "no-answer",
   detail: "no fenced block with a program after the thought",
 };
-
-/** Prompts of about one step are kept; reading LiveCodeBench's tests anew for each rollout would take longer than running. */
-const problemsKept = 256;
-
-function problemReader(): (prompt: RewardPrompt) => Problem | string {
-  const kept = new Map<RewardPrompt, Problem | string>();
-  return (prompt) => {
-    const problem = kept.get(prompt) ?? readOrSay(prompt);
-    kept.delete(prompt);
-    kept.set(prompt, problem);
-    const oldest = kept.size > problemsKept ? kept.keys().next().value : undefined;
-    if (oldest !== undefined) kept.delete(oldest);
-    return problem;
-  };
-}
-
-function readOrSay(prompt: RewardPrompt): Problem | string {
-  if (prompt.tests === undefined) return `prompt ${prompt.id} has no tests`;
-  try {
-    return readProblem(prompt.tests);
-  } catch (error) {
-    if (error instanceof FormatError) return `prompt ${prompt.id}: ${error.message}`;
-    throw error;
-  }
-}
