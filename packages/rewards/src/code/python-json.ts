@@ -59,7 +59,7 @@ function readNumber(reader: Reader): PythonJson {
   if (number === undefined) throw unexpected(reader, "a JSON value");
   if (fraction !== undefined || power !== undefined) return { f: floatText(Number(number)) };
   const value = Number(whole);
-  return Number.isSafeInteger(value) ? value + 0 : { i: BigInt(whole).toString() };
+  return Number.isSafeInteger(value) ? value + 0 : { i: whole };
 }
 
 function readString(reader: Reader): string {

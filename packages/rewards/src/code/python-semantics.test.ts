@@ -51,6 +51,20 @@ test("a forged set or dict with repeated members equals nothing that has one of 
   expect(pythonEqual({ s: [{ fs: [1, 1] }] }, { s: [{ fs: [1, 2] }] })).toBe(false);
 });
 
+test("integers of millions of digits are compared in no time, and equal no float", () => {
+  const long = "7".repeat(8_000_000);
+  expect(pythonEqual({ i: long }, { i: long })).toBe(true);
+  expect(pythonEqual({ i: long }, { i: `-${long}` })).toBe(false);
+  expect(pythonEqual({ i: long }, { i: `${long.slice(1)}8` })).toBe(false);
+  for (const other of [5, { f: "inf" }, { f: "1e+308" }, { c: ["inf", "0.0"] } as const, true, "7"]) {
+    expect(pythonEqual({ i: long }, other)).toBe(false);
+    expect(pythonEqual(other, { i: `-${long}` })).toBe(false);
+  }
+  expect(pythonEqual({ s: [{ i: long }, 1] }, { s: [1, { i: long }] })).toBe(true);
+  expect(pythonEqual({ s: [{ i: long }, 1] }, { s: [1, { i: `1${long}` }] })).toBe(false);
+  expect(allClose([{ i: long }], [{ f: "1.0" }], 1e-6)).toBe(false);
+});
+
 test("words are equal decimals exactly where Python's Decimal says so", () => {
   const decimals = golden.tokens.map(parseDecimal);
   const equal = decimals.flatMap((a, i) =>

@@ -30,14 +30,23 @@ export function sequenceOf(value: Tagged): readonly Tagged[] | undefined {
   return value !== null && typeof value === "object" && "t" in value ? value.t : undefined;
 }
 
-/** A number's value: an integer, a float, or a complex of two floats; else undefined. Booleans are integers. */
+/** A number's value: an integer, a float, or a complex of two floats. Booleans are integers. */
 export type PythonNumber = bigint | number | readonly [number, number];
 
+// Reading millions of digits takes seconds. Beyond every float an integer's value matters only to another integer's, and
+// those are compared as texts.
+const digitsReadMax = 1000;
+const beyondFloats = 10n ** 1000n;
+
+/** A number's value, or undefined; a longer integer than `digitsReadMax` gives one that no float comes near. */
 export function numberOf(value: Tagged): PythonNumber | undefined {
   if (typeof value === "boolean") return value ? 1n : 0n;
   if (typeof value === "number") return BigInt(value);
   if (value === null || typeof value === "string" || isItems(value)) return undefined;
-  if ("i" in value) return BigInt(value.i);
+  if ("i" in value) {
+    if (value.i.length <= digitsReadMax) return BigInt(value.i);
+    return value.i.startsWith("-") ? -beyondFloats : beyondFloats;
+  }
   if ("f" in value) return floatOf(value.f);
   return "c" in value ? [floatOf(value.c[0]), floatOf(value.c[1])] : undefined;
 }
@@ -58,6 +67,8 @@ export function pythonEqual(a: Tagged, b: Tagged): boolean {
   if (typeof a === "string" || typeof b === "string") return a === b;
   if (a === null || b === null) return a === b;
   if (isItems(a) || isItems(b)) return isItems(a) && isItems(b) && itemsEqual(a, b);
+  const [whole, otherWhole] = [integerText(a), integerText(b)];
+  if (whole !== undefined && otherWhole !== undefined) return whole === otherWhole;
   const [x, y] = [numberOf(a), numberOf(b)];
   if (x !== undefined || y !== undefined) return x !== undefined && y !== undefined && numbersEqual(x, y);
   if (typeof a !== "object" || typeof b !== "object") return false;
@@ -66,6 +77,13 @@ export function pythonEqual(a: Tagged, b: Tagged): boolean {
   if ("d" in a && "d" in b) return dictsEqual(a.d, b.d);
   const [first, second] = [setItems(a), setItems(b)];
   return first !== undefined && second !== undefined && setsEqual(first, second);
+}
+
+/** An integer's digits, of which a tagged value has one form only; else undefined. */
+function integerText(value: Tagged): string | undefined {
+  if (typeof value === "boolean") return value ? "1" : "0";
+  if (typeof value === "number") return String(value);
+  return value !== null && typeof value === "object" && "i" in value ? value.i : undefined;
 }
 
 function itemsEqual(a: readonly Tagged[], b: readonly Tagged[]): boolean {
@@ -129,6 +147,8 @@ function firstOf([key]: readonly [Tagged, Tagged]): Tagged {
 export function hashKey(value: Tagged): string | undefined {
   if (value === null) return "none";
   if (typeof value === "string") return `"${JSON.stringify(value)}`;
+  const whole = integerText(value);
+  if (whole !== undefined) return `n${whole}`;
   const number = numberOf(value);
   if (number !== undefined) return numberKey(number);
   if (typeof value !== "object" || isItems(value)) return undefined;

@@ -71,6 +71,35 @@ test("code_contests and Codeforces", () => {
   expect(readProblem([{ input: { stdin: "1" }, output: { stdout: "2" } }])).toEqual(stdin("1", "2"));
 });
 
+test("APPS: an object whose keys all look like integers is also a dict of integers, each once", () => {
+  const [test] = readProblem({
+    fn_name: "f",
+    inputs: [[1]],
+    outputs: [{ "1": 1, "01": 2, "-0": 3, "12345678901234567890": 4 }],
+  }).tests;
+  expect(test).toMatchObject({
+    accepted: [
+      {},
+      {
+        d: [
+          [1, 2],
+          [0, 3],
+          [{ i: "12345678901234567890" }, 4],
+        ],
+      },
+    ],
+  });
+});
+
+test("integers of any length are read", () => {
+  const digits = "9".repeat(1_000_000);
+  const [test] = readProblem(`{"fn_name": "f", "inputs": [[${digits}]], "outputs": [{"${digits}": -${digits}}]}`).tests;
+  expect(test).toMatchObject({
+    values: [{ i: digits }],
+    accepted: [{}, { d: [[{ i: digits }, { i: `-${digits}` }]] }],
+  });
+});
+
 test("what cannot be read says where and what was expected", () => {
   const message = (tests: unknown) => {
     try {

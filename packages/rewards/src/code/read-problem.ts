@@ -163,12 +163,17 @@ function argumentOf(line: string, index: number): PythonJson {
 // JSON has no keys but strings; where all look like integers APPS takes them for integers.
 function withIntegerKeys(value: PythonJson): Tagged | undefined {
   if (!isObject(value) || value.size === 0) return undefined;
-  const keys = [...value.keys()];
-  if (!keys.every((key) => /^-?\d+$/.test(key))) return undefined;
-  return { d: [...value].map(([key, item]) => [integerTag(BigInt(key)), taggedOf(item)]) };
+  // Of "1" and "01", one key as integers, the later one counts.
+  const members = new Map<string, Tagged>();
+  for (const [key, item] of value) {
+    const [, sign = "", digits] = /^(-?)0*([1-9]\d*|0)$/.exec(key) ?? [];
+    if (digits === undefined) return undefined;
+    members.set(`${sign}${digits}`, taggedOf(item));
+  }
+  return { d: [...members].map(([digits, item]) => [integerTag(digits), item]) };
 }
 
-function integerTag(integer: bigint): Tagged {
-  const small = Number(integer);
-  return Number.isSafeInteger(small) ? small : { i: String(integer) };
+function integerTag(digits: string): Tagged {
+  const small = Number(digits);
+  return Number.isSafeInteger(small) ? small + 0 : { i: digits };
 }
