@@ -7,6 +7,10 @@ type Complex = readonly [number, number];
 type NumberArray = { readonly shape: readonly number[]; readonly numbers: readonly Complex[] };
 
 const relativeTolerance = 1e-7;
+// Broadcasting can make the product of two arrays' lengths of them; numpy has no memory for many more either.
+const elementsMax = 10_000_000;
+// numpy has no array of more dimensions.
+const rankMax = 64;
 // Integers beyond 64 bits make numpy's array one of objects, of which it takes no distance.
 const integerMax = 2n ** 64n;
 
@@ -16,6 +20,7 @@ export function allClose(a: Tagged, b: Tagged, absolute: number): boolean {
   const shape = x && y && broadcast(x.shape, y.shape);
   if (!x || !y || !shape) return false;
   const count = shape.reduce((product, length) => product * length, 1);
+  if (count > elementsMax) return false;
   for (let index = 0; index < count; index++) {
     if (!isClose(elementAt(x, shape, index), elementAt(y, shape, index), absolute)) return false;
   }
@@ -29,21 +34,30 @@ function isClose([re, im]: Complex, [otherRe, otherIm]: Complex, absolute: numbe
 }
 
 function arrayOf(value: Tagged): NumberArray | undefined {
+  const numbers: Complex[] = [];
+  const shape = collect(value, numbers);
+  return shape && { shape, numbers };
+}
+
+/** Puts the numbers into `numbers` and gives the shape; undefined where the value is no regular array. */
+function collect(value: Tagged, numbers: Complex[]): readonly number[] | undefined {
   const number = numberOf(value);
-  if (number !== undefined) return { shape: [], numbers: [complexOf(number)] };
+  if (number !== undefined) {
+    numbers.push(complexOf(number));
+    return [];
+  }
   const items = sequenceOf(value);
   if (items === undefined) return undefined;
-  const numbers: Complex[] = [];
   let inner: readonly number[] | undefined;
   for (const item of items) {
-    const array = arrayOf(item);
-    if (!array || (inner && array.shape.join() !== inner.join())) return undefined;
+    const shape = collect(item, numbers);
+    if (!shape || (inner && shape.join() !== inner.join())) return undefined;
     const scalar = numberOf(item);
     if (typeof scalar === "bigint" && (scalar >= integerMax || scalar < -integerMax / 2n)) return undefined;
-    inner = array.shape;
-    for (const element of array.numbers) numbers.push(element);
+    inner = shape;
   }
-  return { shape: [items.length, ...(inner ?? [])], numbers };
+  const shape = [items.length, ...(inner ?? [])];
+  return shape.length > rankMax ? undefined : shape;
 }
 
 function complexOf(number: PythonNumber): Complex {

@@ -111,6 +111,22 @@ test("arrays are close exactly where numpy's allclose says so", () => {
   expect(close).toEqual(golden.close);
 });
 
+test("arrays whose shapes broadcast to a square, and deep ones, are compared in no time", () => {
+  const zero: Tagged = { f: "0.0" };
+  const row: Tagged[] = Array.from({ length: 50_000 }, () => zero);
+  expect(
+    allClose(
+      row.map((item) => [item]),
+      row,
+      1e-6,
+    ),
+  ).toBe(false);
+  expect(allClose([row], row, 1e-6)).toBe(true);
+  let deep: Tagged = Array.from({ length: 500_000 }, () => zero);
+  for (let depth = 0; depth < 200; depth++) deep = [deep];
+  expect(allClose(deep, [zero], 1e-6)).toBe(false);
+});
+
 test("packed tests give their text, whatever the pickle's protocol", () => {
   for (const [packed, index] of golden.packed) expect(unpackTests(packed)).toBe(golden.packedTexts[index] ?? "");
   expect(golden.packed.length).toBe(12);
