@@ -1,5 +1,5 @@
 //! The second wall around files: Landlock lets a test read the sandbox's root, write below its working directory and
-//! to two devices, and nothing else; it also forbids TCP, execution, and signals and abstract sockets to the outside.
+//! to /dev/null, and nothing else; it also forbids TCP, execution, and signals and abstract sockets to the outside.
 
 use crate::error::{Error, Result};
 use crate::rootfs::BOX;
@@ -30,7 +30,6 @@ fn build() -> std::result::Result<Option<OwnedFd>, landlock::RulesetError> {
         ("/", read),
         (BOX, AccessFs::from_all(abi) & !execute & !AccessFs::MakeChar & !AccessFs::MakeBlock),
         ("/dev/null", AccessFs::ReadFile | AccessFs::WriteFile),
-        ("/dev/zero", AccessFs::ReadFile | AccessFs::WriteFile),
     ];
     for (path, access) in grants {
         if let Ok(folder) = PathFd::new(path) {

@@ -14,7 +14,7 @@ const IDLE_MAX: Duration = Duration::from_millis(80);
 pub struct Usage {
     /// CPU time of the tree so far.
     pub cpu_us: u64,
-    /// Sum over the processes of what no file backs: at least what the tree has, as pages that a fork shares count
+    /// Sum over the processes of what no file backs: at least what their mappings hold, as pages that a fork shares count
     /// once a process. `Meter::proportional_kib` is exact and slow.
     pub resident_kib: u64,
     pub n_threads: u64,
@@ -84,7 +84,7 @@ impl Meter {
     /// process could not be asked.
     pub fn proportional_kib(&self) -> Option<u64> {
         let of = |pid: &i32| match fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) {
-            Ok(text) => sum_of_fields(&text, &["Pss_Anon:", "Pss_Shmem:"]),
+            Ok(text) => sum_of_fields(&text, &["Pss_Anon:", "Pss_Shmem:", "SwapPss:"]),
             // No such process any more, or one that has given its memory back already.
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => Some(0),
             Err(_) => None,
@@ -137,9 +137,9 @@ fn process_cpu_us(pid: i32) -> Option<u64> {
     Some(ticks * 1_000_000 / u64::try_from(ticks_per_second).ok()?.max(1))
 }
 
-/// Resident memory that no file backs.
+/// Memory that no file backs, where it was swapped out too.
 fn resident_kib(pid: i32) -> Option<u64> {
-    sum_of_fields(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?, &["RssAnon:", "RssShmem:"])
+    sum_of_fields(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?, &["RssAnon:", "RssShmem:", "VmSwap:"])
 }
 
 /// The sum of the named lines' numbers; `None` if a line is missing.

@@ -1,4 +1,4 @@
-//! The file system that tests see: a tmpfs with a read-only view of the interpreter and its libraries, four devices,
+//! The file system that tests see: a tmpfs with a read-only view of the interpreter and its libraries, three devices,
 //! and an empty folder where each test gets a tmpfs of its own. Built once a worker, by the worker's first process
 //! inside a new mount namespace, which has nothing else once the old root is detached.
 
@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 pub const BOX: &str = "/box";
 /// Working directory of a test: the mount point of its own tmpfs.
 pub const RUN: &str = "/box/run";
-/// Devices that a test may open.
-pub const DEVICES: [&str; 4] = ["/dev/null", "/dev/zero", "/dev/urandom", "/dev/random"];
+/// Devices that a test may open. Not /dev/zero, whose shared mappings are memory that no look at a process shows.
+pub const DEVICES: [&str; 3] = ["/dev/null", "/dev/urandom", "/dev/random"];
 /// System folders of shared libraries; symbolic links are shown as links.
 const SYSTEM_LIBRARIES: [&str; 6] = ["/usr/lib", "/usr/lib32", "/usr/lib64", "/lib", "/lib32", "/lib64"];
 const LOADER_CACHE: &str = "/etc/ld.so.cache";

@@ -62,20 +62,32 @@ const NAMESPACE_FLAGS: [i32; 7] = [
 /// Numbers from here on are the x32 entry.
 const X32_BIT: u32 = 0x4000_0000;
 
-/// The programs that each test installs, in the kernel's own layout of `sock_filter`.
-pub fn programs() -> Result<Vec<Vec<u8>>> {
+/// Memory that stays whole while one page of it is mapped, and so can be had without showing in what is mapped.
+const SHARED_WITHOUT_FILE: i32 = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+
+/// The programs that each test installs, in the kernel's own layout of `sock_filter`. Where no cgroup counts for it,
+/// a test may not do what the daemon's looks at its processes would miss.
+pub fn programs(has_cgroup: bool) -> Result<Vec<Vec<u8>>> {
     let mut refused: BTreeMap<i64, Vec<SeccompRule>> = REFUSED.iter().map(|call| (*call, Vec::new())).collect();
-    let namespaces: std::result::Result<Vec<SeccompRule>, seccompiler::BackendError> = NAMESPACE_FLAGS
-        .iter()
-        .map(|flag| {
-            let flag = *flag as u64;
-            let length = SeccompCmpArgLen::Qword;
-            SeccompRule::new(vec![SeccompCondition::new(0, length, SeccompCmpOp::MaskedEq(flag), flag)?])
-        })
-        .collect();
-    refused.insert(libc::SYS_clone, namespaces.map_err(broken)?);
+    let namespaces: Result<Vec<SeccompRule>> = NAMESPACE_FLAGS.iter().map(|flag| all_bits(0, *flag)).collect();
+    refused.insert(libc::SYS_clone, namespaces?);
+    if !has_cgroup {
+        refused.insert(libc::SYS_mmap, vec![all_bits(3, SHARED_WITHOUT_FILE)?]);
+    }
     let unknown = UNKNOWN.iter().map(|call| (*call, Vec::new())).collect();
     Ok(vec![program(refused, libc::EPERM)?, program(unknown, libc::ENOSYS)?])
+}
+
+/// Holds for a call whose argument has all of the bits.
+fn all_bits(position: u8, bits: i32) -> Result<SeccompRule> {
+    let bits = bits as u64;
+    rule(position, SeccompCmpOp::MaskedEq(bits), bits)
+}
+
+/// Looks at the lower half of an argument, which is all that the kernel reads of the ones that are asked here.
+fn rule(position: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompRule> {
+    let condition = SeccompCondition::new(position, SeccompCmpArgLen::Dword, operator, value).map_err(broken)?;
+    SeccompRule::new(vec![condition]).map_err(broken)
 }
 
 fn program(rules: BTreeMap<i64, Vec<SeccompRule>>, errno: i32) -> Result<Vec<u8>> {
@@ -114,12 +126,11 @@ mod tests {
     const I386: u32 = 0x4000_0003;
 
     /// Runs a program as the kernel would on one call; knows the instructions that our programs use.
-    fn verdict(program: &[u8], architecture: u32, number: u32, argument: u64) -> u32 {
+    fn verdict(program: &[u8], architecture: u32, number: u32, arguments: [u64; 6]) -> u32 {
         let word = |offset: u32| match offset {
             0 => number,
             4 => architecture,
-            16 => argument as u32,
-            20 => (argument >> 32) as u32,
+            16.. if offset.is_multiple_of(8) => arguments[offset as usize / 8 - 2] as u32,
             other => panic!("read at {other}"),
         };
         let (mut at, mut accumulator) = (0, 0u32);
@@ -143,10 +154,14 @@ mod tests {
     }
 
     /// The strictest verdict of all programs, as the kernel takes it.
-    fn strictest(architecture: u32, number: c_long, argument: u64) -> u32 {
-        let programs = programs().unwrap();
-        let verdicts = programs.iter().map(|program| verdict(program, architecture, number as u32, argument));
+    fn strictest_of(programs: &[Vec<u8>], architecture: u32, number: c_long, arguments: [u64; 6]) -> u32 {
+        let verdicts = programs.iter().map(|program| verdict(program, architecture, number as u32, arguments));
         verdicts.min_by_key(|verdict| (*verdict & libc::SECCOMP_RET_ACTION_FULL) as i32).unwrap()
+    }
+
+    /// The verdict on a call with one argument, where a cgroup counts.
+    fn strictest(architecture: u32, number: c_long, argument: u64) -> u32 {
+        strictest_of(&programs(true).unwrap(), architecture, number, [argument, 0, 0, 0, 0, 0])
     }
 
     #[test]
@@ -169,6 +184,23 @@ mod tests {
                 let refused = strictest(X86_64, libc::SYS_clone, (flags | namespace) as u64);
                 assert_eq!(refused, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32, "flag {namespace:#x}");
             }
+        }
+    }
+
+    #[test]
+    fn without_a_cgroup_no_memory_is_shared_but_by_files() {
+        let (shared, private) = (libc::MAP_SHARED, libc::MAP_PRIVATE);
+        let anonymous = libc::MAP_ANONYMOUS;
+        for has_cgroup in [true, false] {
+            let programs = programs(has_cgroup).unwrap();
+            let verdict = |flags: i32| strictest_of(&programs, X86_64, libc::SYS_mmap, [0, 0, 0, flags as u64, 0, 0]);
+            for flags in [shared, private, private | anonymous, private | anonymous | libc::MAP_STACK] {
+                assert_eq!(verdict(flags), libc::SECCOMP_RET_ALLOW, "flags {flags:#x}");
+            }
+            let expected =
+                if has_cgroup { libc::SECCOMP_RET_ALLOW } else { libc::SECCOMP_RET_ERRNO | libc::EPERM as u32 };
+            assert_eq!(verdict(shared | anonymous), expected);
+            assert_eq!(verdict(shared | anonymous | libc::MAP_NORESERVE), expected);
         }
     }
 

@@ -58,7 +58,7 @@ impl Worker {
         index: usize,
     ) -> Result<Self> {
         let group = subtree.map(|subtree| subtree.group(index)).transpose()?;
-        let zygote = start_zygote(interpreter, identity)?;
+        let zygote = start_zygote(interpreter, identity, group.is_some())?;
         let state = State::Starting { until: Instant::now() + START };
         Ok(Self { identity, group, zygote, state, failed_starts: 0 })
     }
@@ -198,7 +198,7 @@ impl Worker {
 
     fn restart(&mut self, interpreter: &Interpreter) -> Result<()> {
         self.end();
-        self.zygote = start_zygote(interpreter, self.identity)?;
+        self.zygote = start_zygote(interpreter, self.identity, self.group.is_some())?;
         self.state = State::Starting { until: Instant::now() + START };
         Ok(())
     }
@@ -210,8 +210,8 @@ impl Worker {
     }
 }
 
-fn start_zygote(interpreter: &Interpreter, identity: Identity) -> Result<Zygote> {
+fn start_zygote(interpreter: &Interpreter, identity: Identity, has_cgroup: bool) -> Result<Zygote> {
     let zygote = spawn::spawn(interpreter, identity)?;
-    zygote::send_config(&zygote.control, interpreter, identity)?;
+    zygote::send_config(&zygote.control, interpreter, identity, has_cgroup)?;
     Ok(zygote)
 }

@@ -37,8 +37,8 @@ pub enum Said {
 }
 
 /// Tells a new zygote what holds for all of its tests.
-pub fn send_config(control: &OwnedFd, interpreter: &Interpreter, identity: Identity) -> Result<()> {
-    let programs: Vec<String> = seccomp::programs()?.iter().map(|program| hex(program)).collect();
+pub fn send_config(control: &OwnedFd, interpreter: &Interpreter, identity: Identity, has_cgroup: bool) -> Result<()> {
+    let programs: Vec<String> = seccomp::programs(has_cgroup)?.iter().map(|program| hex(program)).collect();
     let (uid, own_processes) = match identity {
         Identity::Dedicated { .. } => (1, 0),
         // The zygote has the same id and counts.
