@@ -142,7 +142,7 @@ impl Execution {
         let limits = self.run.limits;
         self.hear_gate();
         let setup_us = self.setup_us().unwrap_or(0);
-        if let Stage::Started { meter, next_sample, .. } = &mut self.stage
+        if let Stage::Started { began, meter, next_sample, .. } = &mut self.stage
             && self.stopped.is_none()
         {
             self.stuck_at = now + STUCK;
@@ -157,6 +157,7 @@ impl Execution {
             let cpu_limit = Duration::from_millis(limits.cpu_ms);
             let cpu = Duration::from_micros(usage.cpu_us.saturating_sub(setup_us));
             let idle = meter.idle();
+            let is_without_end = now.saturating_duration_since(*began) > limits.real_time();
             // Each thread may have a core to itself, so the limit can be reached that much sooner.
             let soonest = cpu_limit.saturating_sub(cpu) / usage.n_threads.clamp(1, 64) as u32;
             // A test with many processes or much memory takes long to look at and must not keep the loop from others.
@@ -171,7 +172,7 @@ impl Execution {
                 self.stop(Outcome::MemoryLimit);
             } else if cpu > cpu_limit {
                 self.stop(Outcome::CpuLimit);
-            } else if idle > Duration::from_millis(limits.wall_ms) {
+            } else if is_without_end || idle > Duration::from_millis(limits.wall_ms) {
                 self.stop(Outcome::WallLimit);
             } else if group.is_none() && usage.n_threads > limits.processes {
                 // RLIMIT_NPROC holds this wall; whoever gets past it is stopped here.
@@ -231,7 +232,11 @@ impl Execution {
             let reason = if said.is_empty() { format!("wait status {status}") } else { said.trim().to_owned() };
             return Err((self.run, format!("the test's process could not be set up: {reason}")));
         };
-        let counted_us = group.map_or(0, Group::cpu_us).max(cpu_us);
+        let seen_us = match &self.stage {
+            Stage::Started { meter, .. } => meter.cpu_us(),
+            Stage::Asked => 0,
+        };
+        let counted_us = group.map_or(0, Group::cpu_us).max(cpu_us).max(seen_us);
         let cpu_ms = counted_us.saturating_sub(setup_us) as f64 / 1000.0;
         let memory_peak_mib = match group {
             Some(group) => group.memory_peak_bytes() as f64 / (1 << 20) as f64,

@@ -57,6 +57,11 @@ impl Meter {
         self.idle
     }
 
+    /// CPU time of the tree at the last look.
+    pub fn cpu_us(&self) -> u64 {
+        self.tree_cpu_us
+    }
+
     /// Walks the tree. `counted_cpu_us` is what a cgroup says about its CPU time, where there is one.
     pub fn sample(&mut self, now: Instant, counted_cpu_us: Option<u64>) -> Usage {
         let elapsed = now.saturating_duration_since(self.sampled_at);

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use serde_json::{Map, Value};
+use std::time::Duration;
 
 /// Limits of one test. Exceeding one ends the test with the outcome that is named after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +25,12 @@ impl Limits {
     /// What a probe and the tests run with.
     pub const SMALL: Self =
         Self { cpu_ms: 2000, wall_ms: 2000, memory_mib: 256, output_bytes: 1 << 20, file_mib: 4, processes: 16 };
+
+    /// Time by the clock after which a test ends whatever it did, so that no run is without an end. Far above what a
+    /// test within its limits takes on a busy machine.
+    pub fn real_time(&self) -> Duration {
+        Duration::from_millis(10 * (self.cpu_ms + self.wall_ms))
+    }
 }
 
 /// How the program is run.

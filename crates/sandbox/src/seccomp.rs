@@ -73,6 +73,9 @@ pub fn programs(has_cgroup: bool) -> Result<Vec<Vec<u8>>> {
     refused.insert(libc::SYS_clone, namespaces?);
     if !has_cgroup {
         refused.insert(libc::SYS_mmap, vec![all_bits(3, SHARED_WITHOUT_FILE)?]);
+        // A process that ignores its children's death gets no count of their CPU time; as it is, a child that nobody
+        // waited for stays as a zombie, in sight and within the limit of processes.
+        refused.insert(libc::SYS_rt_sigaction, vec![rule(0, SeccompCmpOp::Eq, libc::SIGCHLD as u64)?]);
     }
     let unknown = UNKNOWN.iter().map(|call| (*call, Vec::new())).collect();
     Ok(vec![program(refused, libc::EPERM)?, program(unknown, libc::ENOSYS)?])
@@ -201,6 +204,20 @@ mod tests {
                 if has_cgroup { libc::SECCOMP_RET_ALLOW } else { libc::SECCOMP_RET_ERRNO | libc::EPERM as u32 };
             assert_eq!(verdict(shared | anonymous), expected);
             assert_eq!(verdict(shared | anonymous | libc::MAP_NORESERVE), expected);
+        }
+    }
+
+    #[test]
+    fn without_a_cgroup_no_child_is_forgotten() {
+        for (has_cgroup, expected) in
+            [(true, libc::SECCOMP_RET_ALLOW), (false, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32)]
+        {
+            let programs = programs(has_cgroup).unwrap();
+            let verdict = |signal: u64| strictest_of(&programs, X86_64, libc::SYS_rt_sigaction, [signal, 0, 0, 8, 0, 0]);
+            assert_eq!(verdict(libc::SIGINT as u64), libc::SECCOMP_RET_ALLOW);
+            assert_eq!(verdict(libc::SIGCHLD as u64), expected);
+            // The kernel reads 32 bits of it.
+            assert_eq!(verdict(libc::SIGCHLD as u64 | 1 << 40), expected);
         }
     }
 

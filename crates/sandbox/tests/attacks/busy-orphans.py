@@ -4,11 +4,16 @@ def burn():
     while time.process_time() < end:
         pass
     os._exit(0)
-signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+attempt("ignored children", lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN) and None)
 while True:
-    child = os.fork()
-    if child == 0:
-        if os.fork() == 0:
-            burn()
-        os._exit(0)
+    try:
+        child = os.fork()
+        if child == 0:
+            if os.fork() == 0:
+                burn()
+            os._exit(0)
+    except BlockingIOError:
+        if os.getpid() != 1:
+            os._exit(0)
+        os.waitpid(-1, 0)
     time.sleep(0.02)
