@@ -5,15 +5,13 @@ use crate::error::{Result, Step};
 use crate::outcome::{Ending, Outcome};
 use crate::pipes::{Capture, Feed, Keep, memory_file};
 use crate::process_tree::{Meter, pid_of};
-use crate::request::{Mode, Run};
+use crate::request::{Mode, Run, STDERR_BYTES};
 use crate::zygote::{self, hex};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
-/// Bytes of stderr that a result carries.
-const STDERR_BYTES: usize = 4 << 10;
 const FIRST_SAMPLE: Duration = Duration::from_millis(10);
 const SAMPLE_MIN: Duration = Duration::from_millis(2);
 const SAMPLE_MAX: Duration = Duration::from_millis(20);

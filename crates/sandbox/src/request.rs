@@ -1,9 +1,14 @@
 //! What a client may ask for: run a program, cancel a run. Checked here, so that the rest may trust it.
 
 use crate::error::{Error, Result};
-use crate::frame::Frame;
+use crate::frame::{BODY_BYTES_MAX, Frame};
 use serde_json::{Map, Value};
 use std::time::Duration;
+
+/// Bytes of stderr that a result carries.
+pub const STDERR_BYTES: usize = 4 << 10;
+/// Most that `outputBytes` may be: stdout, the answers and the end of stderr fit one frame together.
+const OUTPUT_BYTES_MAX: u64 = (BODY_BYTES_MAX - STDERR_BYTES) as u64 / 2;
 
 /// Limits of one test. Exceeding one ends the test with the outcome that is named after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,7 +18,7 @@ pub struct Limits {
     /// Time in which no thread of the test was running or ready to run.
     pub wall_ms: u64,
     pub memory_mib: u64,
-    /// Bytes of stdout, and of the answers of mode `calls`.
+    /// Bytes of stdout, and as many of the answers of mode `calls`.
     pub output_bytes: u64,
     /// Size of the working directory, which lies in memory.
     pub file_mib: u64,
@@ -91,7 +96,7 @@ fn limits(header: &Map<String, Value>) -> Result<Limits> {
         cpu_ms: natural(limits, "cpuMs", 1 << 32)?,
         wall_ms: natural(limits, "wallMs", 1 << 32)?,
         memory_mib: natural(limits, "memoryMiB", 1 << 24)?,
-        output_bytes: natural(limits, "outputBytes", 128 << 20)?,
+        output_bytes: natural(limits, "outputBytes", OUTPUT_BYTES_MAX)?,
         file_mib: natural(limits, "fileMiB", 1 << 20)?,
         processes: natural(limits, "processes", 1 << 15)?,
     };
@@ -147,5 +152,15 @@ mod tests {
             assert!(message.contains(name), "{message}");
         }
         assert!(Request::from_frame(frame(&whole, 1)).is_err());
+    }
+
+    #[test]
+    fn the_largest_result_fits_a_frame() {
+        const { assert!(2 * OUTPUT_BYTES_MAX as usize + STDERR_BYTES <= BODY_BYTES_MAX) };
+        let mut header = json!({"type": "run", "id": 3, "mode": "stdin", "limits": limits_json()});
+        header["limits"]["outputBytes"] = json!(OUTPUT_BYTES_MAX);
+        assert!(Request::from_frame(frame(&header, 2)).is_ok());
+        header["limits"]["outputBytes"] = json!(OUTPUT_BYTES_MAX + 1);
+        assert!(Request::from_frame(frame(&header, 2)).is_err());
     }
 }
