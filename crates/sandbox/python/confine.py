@@ -18,6 +18,8 @@ SIGKILL, EINVAL = 9, 22
 THREAD_STACK_BYTES = 8 << 20
 INODES_PER_MIB = 64
 FILES_MAX = 128
+# A dump into a file needs a page; a dump into a program of the host is refused at 1 and, oddly, not at 0.
+CORE_BYTES = 1
 # Address space beyond the memory limit: the interpreter's own mappings and stacks that are reserved but never used.
 ADDRESS_SPACE_SLACK_MIB = 1024
 
@@ -83,7 +85,7 @@ def limit(config, run):
         (resource.RLIMIT_FSIZE, run["file_mib"] << 20),
         (resource.RLIMIT_NOFILE, FILES_MAX),
         (resource.RLIMIT_NPROC, run["processes"] + config["own_processes"]),
-        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_CORE, CORE_BYTES),
         (resource.RLIMIT_MEMLOCK, 0),
         (resource.RLIMIT_MSGQUEUE, 0),
     ]

@@ -71,6 +71,8 @@ pub fn programs(has_cgroup: bool) -> Result<Vec<Vec<u8>>> {
     let mut refused: BTreeMap<i64, Vec<SeccompRule>> = REFUSED.iter().map(|call| (*call, Vec::new())).collect();
     let namespaces: Result<Vec<SeccompRule>> = NAMESPACE_FLAGS.iter().map(|flag| all_bits(0, *flag)).collect();
     refused.insert(libc::SYS_clone, namespaces?);
+    // Who could be dumped again would start the host's handler of core dumps when it crashes.
+    refused.insert(libc::SYS_prctl, vec![rule(0, SeccompCmpOp::Eq, libc::PR_SET_DUMPABLE as u64)?]);
     if !has_cgroup {
         refused.insert(libc::SYS_mmap, vec![all_bits(3, SHARED_WITHOUT_FILE)?]);
         // A process that ignores its children's death gets no count of their CPU time; as it is, a child that nobody
@@ -175,6 +177,18 @@ mod tests {
         assert_eq!(strictest(X86_64, libc::SYS_clone3, 0), libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32);
         for call in [libc::SYS_read, libc::SYS_write, libc::SYS_mmap, libc::SYS_socketpair, libc::SYS_exit_group] {
             assert_eq!(strictest(X86_64, call, 0), libc::SECCOMP_RET_ALLOW, "call {call}");
+        }
+    }
+
+    #[test]
+    fn arguments_that_are_refused() {
+        let cases: [(c_long, u64, u64); 1] = [(libc::SYS_prctl, libc::PR_SET_NAME as u64, libc::PR_SET_DUMPABLE as u64)];
+        for (call, allowed, refused) in cases {
+            assert_eq!(strictest(X86_64, call, allowed), libc::SECCOMP_RET_ALLOW, "call {call}");
+            // The kernel reads 32 bits of these.
+            for refused in [refused, refused | 1 << 40] {
+                assert_eq!(strictest(X86_64, call, refused), libc::SECCOMP_RET_ERRNO | libc::EPERM as u32, "call {call}");
+            }
         }
     }
 
