@@ -18,6 +18,9 @@ const SAMPLE_MAX: Duration = Duration::from_millis(20);
 /// A test's process that neither starts nor dies within this is the sandbox's fault.
 const STUCK: Duration = Duration::from_secs(30);
 
+/// As first process of its namespace a test cannot kill itself.
+const KILLED_FROM_OUTSIDE: &str = "killed by the kernel or somebody on the host; perhaps the host ran out of memory";
+
 /// A test that is running.
 #[derive(Debug)]
 pub struct Execution {
@@ -261,6 +264,8 @@ impl Execution {
             Stage::Started { began, .. } => began.elapsed().as_secs_f64() * 1000.0,
             Stage::Asked => 0.0,
         };
+        let is_killed_from_outside = outcome == Outcome::Signalled && signal == Some(libc::SIGKILL);
+        let reason = if is_killed_from_outside { KILLED_FROM_OUTSIDE.to_owned() } else { String::new() };
         let answers = self.answers.map(|answers| checked(&answers.into_bytes(), &self.nonce)).unwrap_or_default();
         let ending = Ending {
             outcome,
@@ -269,7 +274,7 @@ impl Execution {
             cpu_ms,
             wall_ms,
             memory_peak_mib,
-            reason: String::new(),
+            reason,
             stdout: self.stdout.into_bytes(),
             stderr_tail: self.stderr.into_bytes(),
             answers,
