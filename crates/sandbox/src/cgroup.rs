@@ -1,20 +1,27 @@
 //! The cgroup of each worker (tier A): exact memory and process limits, exact CPU counts. Version 1 (one hierarchy a
-//! controller) and version 2 (a delegated subtree); the daemon's groups are named by its pid, so that the next daemon
-//! can sweep what a killed one left.
+//! controller) and version 2 (a delegated subtree); the daemon holds a lock on its group's folder for life, so that the
+//! next daemon knows what a killed one left.
 
 use crate::error::{Error, Result, Step};
 use crate::request::Limits;
-use std::fs;
-use std::os::unix::fs::FileExt;
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 const PREFIX: &str = "gradus-";
-/// The kernel cuts a process's name to 15 characters, which this one has.
-const DAEMON_NAME: &str = "gradus-sandboxd";
+/// Names that are tried where others hold the first ones: daemons in different PID namespaces may have one pid.
+const NAMES_MAX: usize = 64;
 
-/// Where the daemon may make groups: for each controller the folder of one parent group.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The daemon's own group, in which it makes one for each worker. The lock on it ends with the value.
+#[derive(Debug)]
 pub struct Subtree {
+    at: Place,
+    _locks: Vec<File>,
+}
+
+/// One group: its folder for each controller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
     version: Version,
     memory: PathBuf,
     pids: PathBuf,
@@ -30,11 +37,11 @@ enum Version {
 /// The group of one worker, used by one test after the other.
 #[derive(Debug)]
 pub struct Group {
-    at: Subtree,
+    at: Place,
     limits: Option<Limits>,
     before: Counts,
     /// Version 2 keeps the peak since the last reset for the descriptor that was used to reset it.
-    peak: Option<fs::File>,
+    peak: Option<File>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -47,7 +54,7 @@ impl Subtree {
     /// Makes this daemon's subtree below the daemon's own group, or below `below` (a path as in /proc/self/cgroup)
     /// where root has prepared one, after sweeping what dead daemons left there. The error says what is missing.
     pub fn create(below: Option<&str>) -> Result<Self> {
-        let mut parent = Self::parent(below)?;
+        let mut parent = Place::parent(below)?;
         // In version 2 a group with processes can have no children with controllers, and ours has at least the daemon:
         // the nearest group above without processes takes them, where this user may write there.
         while parent.version == Version::Two
@@ -56,14 +63,42 @@ impl Subtree {
             parent = parent.above().filter(|_| below.is_none()).ok_or(error)?;
         }
         parent.folders().iter().for_each(|folder| sweep(folder));
-        let own = parent.child(&format!("{PREFIX}{}", std::process::id()));
-        own.make()?;
-        if own.version == Version::Two {
-            enable_controllers(&own.memory)?;
+        let own = Self::claim(&parent)?;
+        if own.at.version == Version::Two {
+            enable_controllers(&own.at.memory)?;
         }
         Ok(own)
     }
 
+    /// Makes a group and locks it. Between the two a sweeping daemon may have taken it away, hence the attempts.
+    fn claim(parent: &Place) -> Result<Self> {
+        let names = (0..NAMES_MAX).map(|attempt| match attempt {
+            0 => format!("{PREFIX}{}", std::process::id()),
+            _ => format!("{PREFIX}{}-{attempt}", std::process::id()),
+        });
+        for name in names {
+            let at = parent.child(&name);
+            at.make()?;
+            let locks: Option<Vec<File>> = at.folders().into_iter().map(lock).collect();
+            if let Some(locks) = locks {
+                return Ok(Self { at, _locks: locks });
+            }
+        }
+        Err(Error::Worker(format!("every name for a cgroup in {} is taken", parent.memory.display())))
+    }
+
+    /// The group for one worker.
+    pub fn group(&self, worker: usize) -> Result<Group> {
+        Group::make(self.at.child(&format!("worker-{worker}")))
+    }
+
+    /// Removes the daemon's groups, all of whose processes are gone.
+    pub fn remove(&self) {
+        self.at.folders().iter().for_each(|folder| remove_tree(folder));
+    }
+}
+
+impl Place {
     fn parent(below: Option<&str>) -> Result<Self> {
         let mounts = fs::read_to_string("/proc/self/mounts").step("read /proc/self/mounts")?;
         let groups = fs::read_to_string("/proc/self/cgroup").step("read /proc/self/cgroup")?;
@@ -92,20 +127,6 @@ impl Subtree {
         }
     }
 
-    /// The group for one worker.
-    pub fn group(&self, worker: usize) -> Result<Group> {
-        let at = self.child(&format!("worker-{worker}"));
-        at.make()?;
-        if at.version == Version::One {
-            // Swap would let a test pass its memory limit; where there is no swap the file may refuse, harmlessly.
-            let _ = fs::write(at.memory.join("memory.swappiness"), "0");
-        } else {
-            let _ = fs::write(at.memory.join("memory.swap.max"), "0");
-        }
-        let peak = fs::OpenOptions::new().read(true).write(true).open(at.memory.join("memory.peak")).ok();
-        Ok(Group { at, limits: None, before: Counts::default(), peak })
-    }
-
     fn child(&self, name: &str) -> Self {
         let Self { version, memory, pids, cpu } = self;
         Self { version: *version, memory: memory.join(name), pids: pids.join(name), cpu: cpu.join(name) }
@@ -118,12 +139,9 @@ impl Subtree {
     }
 
     fn make(&self) -> Result<()> {
-        self.folders().iter().try_for_each(|folder| match fs::create_dir(folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-                Err(error).step(format!("create the cgroup {}", folder.display()))
-            }
-            _ => Ok(()),
-        })
+        self.folders()
+            .iter()
+            .try_for_each(|folder| fs::create_dir_all(folder).step(format!("create the cgroup {}", folder.display())))
     }
 
     fn folders(&self) -> Vec<&Path> {
@@ -131,16 +149,39 @@ impl Subtree {
         folders.dedup();
         folders
     }
-
-    /// Removes the daemon's groups, all of whose processes are gone.
-    pub fn remove(&self) {
-        self.folders().iter().for_each(|folder| remove_tree(folder));
-    }
 }
 
 impl Group {
+    fn make(at: Place) -> Result<Self> {
+        at.make()?;
+        if at.version == Version::One {
+            // Swap would let a test pass its memory limit; where there is no swap the file may refuse, harmlessly.
+            let _ = fs::write(at.memory.join("memory.swappiness"), "0");
+        } else {
+            let _ = fs::write(at.memory.join("memory.swap.max"), "0");
+        }
+        let peak = fs::OpenOptions::new().read(true).write(true).open(at.memory.join("memory.peak")).ok();
+        Ok(Self { at, limits: None, before: Counts::default(), peak })
+    }
+
+    /// Makes the group anew where somebody on the host has removed it.
+    fn restore(&mut self) -> Result<()> {
+        if self.at.folders().iter().all(|folder| folder.is_dir()) {
+            return Ok(());
+        }
+        if self.at.version == Version::Two
+            && let Some(parent) = self.at.memory.parent()
+        {
+            fs::create_dir_all(parent).step(format!("create the cgroup {}", parent.display()))?;
+            enable_controllers(parent)?;
+        }
+        *self = Self::make(self.at.clone())?;
+        Ok(())
+    }
+
     /// Sets the limits for the next test and starts its counts at zero.
     pub fn reset(&mut self, limits: &Limits) -> Result<()> {
+        self.restore()?;
         if self.limits.as_ref() != Some(limits) {
             let (memory_file, memory) = (self.file_of_memory_limit(), limits.memory_mib << 20);
             write_number(&memory_file, memory)?;
@@ -198,7 +239,7 @@ impl Group {
     }
 
     fn counts(&self) -> Counts {
-        let Subtree { version, memory, cpu, .. } = &self.at;
+        let Place { version, memory, cpu, .. } = &self.at;
         match version {
             Version::One => Counts {
                 cpu_us: read_number(&cpu.join("cpuacct.usage")).unwrap_or(0) / 1000,
@@ -230,23 +271,31 @@ fn enable_controllers(folder: &Path) -> Result<()> {
         .step(format!("enable memory and pids below the cgroup {}", folder.display()))
 }
 
-/// Removes the groups of daemons that are gone, with whatever still runs in them.
+/// Removes the groups of daemons that are gone, with whatever still runs in them. A living daemon holds its lock,
+/// whatever its name is and in whichever PID namespace it lives.
 fn sweep(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for entry in entries.flatten() {
-        let name = entry.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.parse::<u32>().ok()) else { continue };
-        if pid == std::process::id() || !is_daemon(pid) {
+        if entry.file_name().to_str().is_some_and(is_name_of_group)
+            && let Some(_lock) = lock(&entry.path())
+        {
             remove_tree(&entry.path());
         }
     }
 }
 
-/// True if `pid` is a daemon that lives; a zombie keeps its name and lives no more.
-fn is_daemon(pid: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let name_and_state = stat.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')'));
-    name_and_state.is_some_and(|(name, state)| name == DAEMON_NAME && !state.trim_start().starts_with(['Z', 'X']))
+/// True for what `claim` gives: the prefix, a pid, and perhaps the number of the attempt.
+fn is_name_of_group(name: &str) -> bool {
+    let numbers = name.strip_prefix(PREFIX);
+    numbers.is_some_and(|numbers| numbers.split('-').all(|number| number.parse::<u32>().is_ok()))
+}
+
+/// Locks a folder, unless somebody else has it or it is not there any more.
+fn lock(folder: &Path) -> Option<File> {
+    let file = File::open(folder).ok()?;
+    file.try_lock().ok()?;
+    let (held, found) = (file.metadata().ok()?, fs::metadata(folder).ok()?);
+    ((held.dev(), held.ino()) == (found.dev(), found.ino())).then_some(file)
 }
 
 /// Kills what is in a group and its children, then removes them.
@@ -281,4 +330,46 @@ fn read_number(file: &Path) -> Option<u64> {
 fn read_field(file: &Path, name: &str) -> Option<u64> {
     let text = fs::read_to_string(file).ok()?;
     text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder in which daemons make groups; to the functions under test it is like one of a cgroup file system.
+    fn hierarchy(name: &str) -> Place {
+        let folder = std::env::temp_dir().join(format!("gradus-cgroup-{name}-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        Place { version: Version::One, memory: folder.clone(), pids: folder.clone(), cpu: folder }
+    }
+
+    #[test]
+    fn what_a_living_daemon_holds_stays_and_what_a_dead_one_left_goes() {
+        let parent = hierarchy("sweep");
+        let first = Subtree::claim(&parent).unwrap();
+        let second = Subtree::claim(&parent).unwrap();
+        assert_ne!(first.at, second.at);
+        let foreign = parent.child("gradus-attacks-1");
+        foreign.make().unwrap();
+        first.at.child("worker-0").make().unwrap();
+        sweep(&parent.memory);
+        assert!(first.at.child("worker-0").memory.is_dir() && second.at.memory.is_dir());
+        let left = first.at.clone();
+        drop(first);
+        sweep(&parent.memory);
+        assert!(!left.memory.exists());
+        assert!(second.at.memory.is_dir() && foreign.memory.is_dir());
+        fs::remove_dir_all(&parent.memory).unwrap();
+    }
+
+    #[test]
+    fn a_group_that_was_removed_is_made_again() {
+        let parent = hierarchy("restore");
+        let own = Subtree::claim(&parent).unwrap();
+        let mut group = own.group(0).unwrap();
+        fs::remove_dir_all(&own.at.memory).unwrap();
+        group.restore().unwrap();
+        assert!(group.at.memory.is_dir());
+        fs::remove_dir_all(&parent.memory).unwrap();
+    }
 }
