@@ -1,5 +1,6 @@
-//! The system calls that no test may make, as two BPF programs: refused calls fail with EPERM, `clone3` and the like
-//! with ENOSYS so that libc falls back to what the filter can read. Anything through the i386 or x32 entry is killed.
+//! The system calls that no test may make, as two BPF programs: refused calls fail with EPERM, `clone3` and
+//! whatever is newer than the list with ENOSYS, so that libc falls back to what the filter can read. Anything through
+//! the i386 or x32 entry is killed.
 
 use crate::error::{Error, Result};
 use libc::{c_long, sock_filter};
@@ -7,6 +8,13 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
 };
 use std::collections::BTreeMap;
+
+/// Calls that the libc crate has no name for.
+const IO_PGETEVENTS: c_long = 333;
+const STATMOUNT: c_long = 457;
+const LISTMOUNT: c_long = 458;
+/// The newest call that these lists have considered: removexattrat of Linux 6.13. Newer ones do not exist for a test.
+const NEWEST_KNOWN: u32 = 466;
 
 /// Calls that fail with EPERM. What a Python program needs without any privilege is absent from this list.
 #[rustfmt::skip]
@@ -16,10 +24,11 @@ const REFUSED: &[c_long] = &[
     libc::SYS_fsopen, libc::SYS_fsconfig, libc::SYS_fsmount, libc::SYS_fspick, libc::SYS_move_mount,
     libc::SYS_open_tree, libc::SYS_mount_setattr, libc::SYS_quotactl, libc::SYS_quotactl_fd,
     libc::SYS_swapon, libc::SYS_swapoff, libc::SYS_name_to_handle_at, libc::SYS_open_by_handle_at,
-    libc::SYS_fanotify_init, libc::SYS_fanotify_mark,
+    libc::SYS_fanotify_init, libc::SYS_fanotify_mark, STATMOUNT, LISTMOUNT,
     // Other processes.
     libc::SYS_ptrace, libc::SYS_process_vm_readv, libc::SYS_process_vm_writev, libc::SYS_process_madvise,
     libc::SYS_pidfd_open, libc::SYS_pidfd_getfd, libc::SYS_kcmp, libc::SYS_migrate_pages, libc::SYS_move_pages,
+    libc::SYS_process_mrelease,
     // Programs: nothing is to be executed in here.
     libc::SYS_execve, libc::SYS_execveat, libc::SYS_uselib,
     // Network: asyncio and multiprocessing need socketpair alone.
@@ -39,10 +48,15 @@ const REFUSED: &[c_long] = &[
     libc::SYS_personality, libc::SYS_ioperm, libc::SYS_iopl, libc::SYS_modify_ldt, libc::SYS_acct,
     libc::SYS_reboot, libc::SYS_syslog, libc::SYS_sethostname, libc::SYS_setdomainname, libc::SYS_vhangup,
     libc::SYS_nfsservctl, libc::SYS_lookup_dcookie, libc::SYS__sysctl, libc::SYS_sysfs, libc::SYS_ustat,
+    // What belongs to the whole host: its unwritten files, and its one count of asynchronous requests.
+    libc::SYS_sync, libc::SYS_syncfs,
+    libc::SYS_io_setup, libc::SYS_io_destroy, libc::SYS_io_getevents, libc::SYS_io_submit, libc::SYS_io_cancel,
+    IO_PGETEVENTS,
     // Clocks and scheduling, by which one test could slow another.
     libc::SYS_settimeofday, libc::SYS_clock_settime, libc::SYS_clock_adjtime, libc::SYS_adjtimex,
     libc::SYS_setpriority, libc::SYS_ioprio_set, libc::SYS_sched_setaffinity, libc::SYS_sched_setattr,
     libc::SYS_sched_setparam, libc::SYS_sched_setscheduler, libc::SYS_mbind, libc::SYS_set_mempolicy,
+    libc::SYS_set_mempolicy_home_node,
 ];
 
 /// Calls that fail with ENOSYS: their flags lie in memory, where a filter cannot look.
@@ -101,12 +115,14 @@ fn program(rules: BTreeMap<i64, Vec<SeccompRule>>, errno: i32) -> Result<Vec<u8>
     let refusal = SeccompAction::Errno(errno as u32);
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, refusal, TargetArch::x86_64).map_err(broken)?;
     let program: BpfProgram = filter.try_into().map_err(broken)?;
-    let number_of_x32_dies = [
+    let numbers_beyond_the_lists = [
         statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
         statement(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, 1, X32_BIT),
         statement(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_KILL_PROCESS),
+        statement(libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K, 1, NEWEST_KNOWN),
+        statement(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32),
     ];
-    let ours = number_of_x32_dies.iter().map(|s| (s.code, s.jt, s.jf, s.k));
+    let ours = numbers_beyond_the_lists.iter().map(|s| (s.code, s.jt, s.jf, s.k));
     let theirs = program.iter().map(|s| (s.code, s.jt, s.jf, s.k));
     Ok(ours.chain(theirs).flat_map(instruction_bytes).collect())
 }
@@ -176,8 +192,10 @@ mod tests {
         for call in REFUSED {
             assert_eq!(strictest(X86_64, *call, 0), libc::SECCOMP_RET_ERRNO | libc::EPERM as u32, "call {call}");
         }
-        assert_eq!(strictest(X86_64, libc::SYS_clone3, 0), libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32);
-        for call in [libc::SYS_read, libc::SYS_write, libc::SYS_mmap, libc::SYS_exit_group] {
+        for call in [libc::SYS_clone3, i64::from(NEWEST_KNOWN) + 1, 1000] {
+            assert_eq!(strictest(X86_64, call, 0), libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32, "call {call}");
+        }
+        for call in [libc::SYS_read, libc::SYS_write, libc::SYS_mmap, libc::SYS_exit_group, 466] {
             assert_eq!(strictest(X86_64, call, 0), libc::SECCOMP_RET_ALLOW, "call {call}");
         }
     }
