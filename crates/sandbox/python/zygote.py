@@ -31,6 +31,9 @@ def prepare(config):
     for name in ("exit", "quit"):
         setattr(builtins, name, _sitebuiltins.Quitter(name, "Ctrl-D (i.e. EOF)"))
     os.environ.clear()
+    # Python sees an empty environment; numpy's C library, which a program may import, reads how many threads to start.
+    for name in (b"OPENBLAS_NUM_THREADS", b"OMP_NUM_THREADS"):
+        libc.setenv(name, b"1", 1)
     sys.path[:] = [config["run_folder"]] + config["path"]
     sys.path_importer_cache.clear()
     sys.dont_write_bytecode = True

@@ -256,11 +256,11 @@ fn execute(interpreter: &Interpreter) -> Result<std::convert::Infallible> {
     let text = |bytes: &[u8]| CString::new(bytes).map_err(io::Error::from).step("a path with a NUL byte");
     let executable = text(interpreter.executable.as_os_str().as_encoded_bytes())?;
     // -s -S -P and an almost empty environment isolate as -I does, but -I would ignore the fixed hash seed, which
-    // keeps a verdict from depending on the order of a set. OpenBLAS must not start threads in the zygote.
+    // keeps a verdict from depending on the order of a set.
     let mut arguments = vec![executable.clone()];
     for argument in ["-s", "-S", "-B", "-X", "utf8=1", "-c", ZYGOTE] {
         arguments.push(text(argument.as_bytes())?);
     }
-    let environment = [c"PYTHONHASHSEED=0", c"OPENBLAS_NUM_THREADS=1"];
+    let environment = [c"PYTHONHASHSEED=0"];
     nix::unistd::execve(&executable, &arguments, &environment).step("execute the interpreter in the sandbox")
 }
