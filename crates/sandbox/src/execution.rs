@@ -44,8 +44,8 @@ pub struct Execution {
 enum Stage {
     /// The zygote has been asked.
     Asked,
-    /// The process exists and has the word to go.
-    Started { pidfd: OwnedFd, began: Instant, meter: Meter, next_sample: Instant },
+    /// The process exists and has the word to go. `meter` counts from when its walls stand and its program begins.
+    Started { pidfd: OwnedFd, pid: i32, began: Instant, meter: Option<Meter>, next_check: Instant },
 }
 
 impl Execution {
@@ -80,20 +80,17 @@ impl Execution {
     /// The process exists: it goes into the cgroup and then gets the word.
     pub fn started(&mut self, pidfd: OwnedFd, group: Option<&Group>) -> Result<()> {
         let now = Instant::now();
-        if let Some(pid) = pid_of(&pidfd) {
-            if let Some(group) = group {
-                // A process that died already needs no group; its ending tells why it died.
-                match group.attach(pid) {
-                    Err(error) if error.errno() == Some(libc::ESRCH) => {}
-                    other => other?,
-                }
-            }
-            let next_sample = now + FIRST_SAMPLE;
-            self.stage = Stage::Started { pidfd, began: now, meter: Meter::new(pid, now), next_sample };
-        } else {
-            let never = now + STUCK;
-            self.stage = Stage::Started { pidfd, began: now, meter: Meter::new(0, now), next_sample: never };
+        self.stuck_at = now + STUCK;
+        let pid = pid_of(&pidfd);
+        // A process that died already needs no group; its ending tells why it died.
+        if let (Some(pid), Some(group)) = (pid, group)
+            && let Err(error) = group.attach(pid)
+            && error.errno() != Some(libc::ESRCH)
+        {
+            return Err(error);
         }
+        let next_check = now + FIRST_SAMPLE;
+        self.stage = Stage::Started { pidfd, pid: pid.unwrap_or(0), began: now, meter: None, next_check };
         // A dead process has closed its end, which is no error here.
         let _ = send(self.gate.as_raw_fd(), b"g", MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT);
         if self.stopped.is_some() {
@@ -133,23 +130,25 @@ impl Execution {
     /// When `check` has to be called next.
     pub fn next_check(&self) -> Instant {
         match &self.stage {
-            Stage::Started { next_sample, .. } if self.stopped.is_none() => (*next_sample).min(self.stuck_at),
+            Stage::Started { next_check, .. } if self.stopped.is_none() => (*next_check).min(self.stuck_at),
             _ => self.stuck_at,
         }
     }
 
-    /// Looks at what the test uses and stops it at a limit. False if the worker is broken.
+    /// Looks at what the test uses and stops it at a limit. False if the worker is broken. The limits are the
+    /// program's: while the walls go up none is counted, and what takes too long there is the sandbox's fault.
     pub fn check(&mut self, now: Instant, group: Option<&Group>) -> bool {
         let limits = self.run.limits;
         self.hear_gate();
-        let setup_us = self.setup_us().unwrap_or(0);
-        if let Stage::Started { began, meter, next_sample, .. } = &mut self.stage
+        let setup_us = self.setup_us();
+        if let Stage::Started { pid, meter, next_check, .. } = &mut self.stage
             && self.stopped.is_none()
+            && now >= *next_check
         {
+            *next_check = now + FIRST_SAMPLE;
+            let Some(setup_us) = setup_us else { return now < self.stuck_at };
             self.stuck_at = now + STUCK;
-            if now < *next_sample {
-                return true;
-            }
+            let meter = meter.get_or_insert_with(|| Meter::new(*pid, now));
             let usage = meter.sample(now, group.map(Group::cpu_us));
             let mut memory_kib = usage.resident_kib;
             if group.is_none() && memory_kib > limits.memory_mib << 10 {
@@ -158,12 +157,12 @@ impl Execution {
             let cpu_limit = Duration::from_millis(limits.cpu_ms);
             let cpu = Duration::from_micros(usage.cpu_us.saturating_sub(setup_us));
             let idle = meter.idle();
-            let is_without_end = now.saturating_duration_since(*began) > limits.real_time();
+            let is_without_end = meter.age() > limits.real_time();
             // Each thread may have a core to itself, so the limit can be reached that much sooner.
             let soonest = cpu_limit.saturating_sub(cpu) / usage.n_threads.clamp(1, 64) as u32;
             // A test with many processes or much memory takes long to look at and must not keep the loop from others.
             let looking = now.elapsed();
-            *next_sample = now + soonest.clamp(SAMPLE_MIN, SAMPLE_MAX).max(looking * 4);
+            *next_check = now + soonest.clamp(SAMPLE_MIN, SAMPLE_MAX).max(looking * 4);
             self.memory_peak_kib = self.memory_peak_kib.max(memory_kib);
             let over_memory = match group {
                 Some(group) => group.ran_out_of_memory(),
@@ -234,8 +233,8 @@ impl Execution {
             return Err((self.run, format!("the test's process could not be set up: {reason}")));
         };
         let seen_us = match &self.stage {
-            Stage::Started { meter, .. } => meter.cpu_us(),
-            Stage::Asked => 0,
+            Stage::Started { meter: Some(meter), .. } => meter.cpu_us(),
+            _ => 0,
         };
         let counted_us = group.map_or(0, Group::cpu_us).max(cpu_us).max(seen_us);
         let cpu_ms = counted_us.saturating_sub(setup_us) as f64 / 1000.0;

@@ -24,6 +24,7 @@ pub struct Usage {
 #[derive(Debug)]
 pub struct Meter {
     root: i32,
+    began: Instant,
     sampled_at: Instant,
     threads: HashMap<i32, Scheduled>,
     tree_cpu_us: u64,
@@ -49,12 +50,25 @@ struct Walk {
 impl Meter {
     /// Begins to watch the process `root` (a pid of the host), whose idle time counts from `now`.
     pub fn new(root: i32, now: Instant) -> Self {
-        Self { root, sampled_at: now, threads: HashMap::new(), tree_cpu_us: 0, idle: Duration::ZERO, pids: Vec::new() }
+        Self {
+            root,
+            began: now,
+            sampled_at: now,
+            threads: HashMap::new(),
+            tree_cpu_us: 0,
+            idle: Duration::ZERO,
+            pids: Vec::new(),
+        }
     }
 
     /// Time until now in which no thread of the tree ran or could have run.
     pub fn idle(&self) -> Duration {
         self.idle
+    }
+
+    /// Time by the clock from the beginning to the last look.
+    pub fn age(&self) -> Duration {
+        self.sampled_at.saturating_duration_since(self.began)
     }
 
     /// CPU time of the tree at the last look.
