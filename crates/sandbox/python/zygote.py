@@ -19,6 +19,17 @@ traceback types typing unicodedata uuid warnings weakref zlib
 """.split()
 
 
+def start_processes_by_fork():
+    """CPython 3.14 starts them by executing the interpreter, which no test may. The default is changed where the
+    module itself keeps it: `set_start_method` would make a program's own call of it fail."""
+    if sys.version_info < (3, 14):
+        return
+    context = importlib.import_module("multiprocessing.context")
+    context._default_context._default_context = context._concrete_contexts["fork"]
+    # A second name of the main module, made by the import; a program's main module is another one.
+    sys.modules.pop("__mp_main__", None)
+
+
 def prepare(config):
     settle()
     config["filters"] = [filter_program(text) for text in config["seccomp"]]
@@ -27,6 +38,7 @@ def prepare(config):
             importlib.import_module(name)
         except ImportError:
             pass
+    start_processes_by_fork()
     # Plain Python has these from `site`, which is not imported: it reads files of the host's users.
     for name in ("exit", "quit"):
         setattr(builtins, name, _sitebuiltins.Quitter(name, "Ctrl-D (i.e. EOF)"))
