@@ -52,6 +52,9 @@ const REFUSED: &[c_long] = &[
     libc::SYS_sync, libc::SYS_syncfs,
     libc::SYS_io_setup, libc::SYS_io_destroy, libc::SYS_io_getevents, libc::SYS_io_submit, libc::SYS_io_cancel,
     IO_PGETEVENTS,
+    // Walls of the program's own, which nobody needs and which take the kernel's memory.
+    libc::SYS_seccomp, libc::SYS_landlock_create_ruleset, libc::SYS_landlock_add_rule,
+    libc::SYS_landlock_restrict_self,
     // Clocks and scheduling, by which one test could slow another.
     libc::SYS_settimeofday, libc::SYS_clock_settime, libc::SYS_clock_adjtime, libc::SYS_adjtimex,
     libc::SYS_setpriority, libc::SYS_ioprio_set, libc::SYS_sched_setaffinity, libc::SYS_sched_setattr,
@@ -88,7 +91,11 @@ pub fn programs(has_cgroup: bool) -> Result<Vec<Vec<u8>>> {
     // Any other family would make the kernel load its module and create a socket before it says no.
     refused.insert(libc::SYS_socketpair, vec![rule(0, SeccompCmpOp::Ne, libc::AF_UNIX as u64)?]);
     // Who could be dumped again would start the host's handler of core dumps when it crashes.
-    refused.insert(libc::SYS_prctl, vec![rule(0, SeccompCmpOp::Eq, libc::PR_SET_DUMPABLE as u64)?]);
+    let options: Result<Vec<SeccompRule>> = [libc::PR_SET_DUMPABLE, libc::PR_SET_SECCOMP]
+        .iter()
+        .map(|option| rule(0, SeccompCmpOp::Eq, *option as u64))
+        .collect();
+    refused.insert(libc::SYS_prctl, options?);
     if !has_cgroup {
         refused.insert(libc::SYS_mmap, vec![all_bits(3, SHARED_WITHOUT_FILE)?]);
         // A process that ignores its children's death gets no count of their CPU time; as it is, a child that nobody
@@ -96,7 +103,8 @@ pub fn programs(has_cgroup: bool) -> Result<Vec<Vec<u8>>> {
         refused.insert(libc::SYS_rt_sigaction, vec![rule(0, SeccompCmpOp::Eq, libc::SIGCHLD as u64)?]);
     }
     let unknown = UNKNOWN.iter().map(|call| (*call, Vec::new())).collect();
-    Ok(vec![program(refused, libc::EPERM)?, program(unknown, libc::ENOSYS)?])
+    // The one that refuses further filters is the last.
+    Ok(vec![program(unknown, libc::ENOSYS)?, program(refused, libc::EPERM)?])
 }
 
 /// Holds for a call whose argument has all of the bits.
@@ -204,13 +212,18 @@ mod tests {
     fn arguments_that_are_refused() {
         let cases = [
             (libc::SYS_prctl, libc::PR_SET_NAME as u64, libc::PR_SET_DUMPABLE as u64),
+            (libc::SYS_prctl, libc::PR_GET_NAME as u64, libc::PR_SET_SECCOMP as u64),
             (libc::SYS_socketpair, libc::AF_UNIX as u64, libc::AF_TIPC as u64),
         ];
         for (call, allowed, refused) in cases {
             assert_eq!(strictest(X86_64, call, allowed), libc::SECCOMP_RET_ALLOW, "call {call}");
             // The kernel reads 32 bits of these.
             for refused in [refused, refused | 1 << 40] {
-                assert_eq!(strictest(X86_64, call, refused), libc::SECCOMP_RET_ERRNO | libc::EPERM as u32, "call {call}");
+                assert_eq!(
+                    strictest(X86_64, call, refused),
+                    libc::SECCOMP_RET_ERRNO | libc::EPERM as u32,
+                    "call {call}"
+                );
             }
         }
     }
@@ -250,7 +263,8 @@ mod tests {
             [(true, libc::SECCOMP_RET_ALLOW), (false, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32)]
         {
             let programs = programs(has_cgroup).unwrap();
-            let verdict = |signal: u64| strictest_of(&programs, X86_64, libc::SYS_rt_sigaction, [signal, 0, 0, 8, 0, 0]);
+            let verdict =
+                |signal: u64| strictest_of(&programs, X86_64, libc::SYS_rt_sigaction, [signal, 0, 0, 8, 0, 0]);
             assert_eq!(verdict(libc::SIGINT as u64), libc::SECCOMP_RET_ALLOW);
             assert_eq!(verdict(libc::SIGCHLD as u64), expected);
             // The kernel reads 32 bits of it.

@@ -1,5 +1,10 @@
-# attack: {"tries": "adds filters of its own, which must not loosen ours", "outcomes": ["exited", "signalled"]}
+# attack: {"tries": "adds filters and rules of its own, to loosen ours or to take the kernel's memory", "outcomes": ["exited", "signalled"]}
 attempt_apart("strict mode off", lambda: libc.prctl(22, 0, 0, 0, 0) == 0 and "mode 0")
 attempt_apart("new privileges on", lambda: libc.prctl(38, 0, 0, 0, 0) == 0 and "privileges")
 attempt_apart("seccomp listener", lambda: succeeds(317, 1, 8, ctypes.create_string_buffer(struct.pack("HxxxxxxQ", 1, 0), 16)))
+passing = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0x7FFF0000), 8)
+filter_program = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", 1, ctypes.addressof(passing)), 16)
+attempt_apart("filter by prctl", lambda: libc.prctl(22, 2, filter_program, 0, 0) == 0 and "taken")
+attempt_apart("filter by seccomp", lambda: succeeds(317, 1, 0, filter_program))
+attempt_apart("landlock rules", lambda: succeeds(444, ctypes.create_string_buffer(struct.pack("QQQ", 1, 0, 0), 24), 8, 0))
 done()
