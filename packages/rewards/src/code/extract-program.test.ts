@@ -12,6 +12,17 @@ test("the last Python block counts, not one of another language behind it", () =
   expect(extractProgram(`${block("a", "")}${block("b", "")}`)).toBe("b");
 });
 
+test("a tag may say more than the language", () => {
+  for (const tag of ["python:main.py", "{.python}", "{python}", "Python3.11", "python,linenos", "py{1,3}"]) {
+    expect([tag, extractProgram(`${block("a", tag)}${block("b", "")}`)]).toEqual([tag, "a"]);
+    expect([tag, extractProgram(`${fence}${tag}\nhalf\n${block("whole", tag)}`)]).toEqual([tag, "whole"]);
+  }
+  for (const tag of ["pythonista", "python-repl", "text:python", "{.cpp}", "{", "."]) {
+    expect([tag, extractProgram(block("a", tag))]).toEqual([tag, undefined]);
+  }
+  expect(extractProgram(block("a", "node.js"), "", ["Node.js"])).toBe("a");
+});
+
 test("only what follows the thought counts", () => {
   expect(extractProgram(`<think>${block("a")}</think>${block("b")}`)).toBe("b");
   expect(extractProgram(`${block("a")}</think> none`)).toBeUndefined();

@@ -17,10 +17,15 @@ export function extractProgram(
 ): string | undefined {
   const graded = gradedPart(text, promptText);
   if (graded === undefined) return undefined;
-  const wanted = new Set(languages.map((language) => language.toLowerCase()));
+  const wanted = new Set(languages.map(languageOf));
   const blocks = fencedBlocks(graded, wanted);
-  const block = blocks.findLast(({ tag }) => wanted.has(tag.toLowerCase())) ?? blocks.findLast(({ tag }) => tag === "");
+  const block = blocks.findLast(({ tag }) => wanted.has(languageOf(tag))) ?? blocks.findLast(({ tag }) => tag === "");
   return block?.content;
+}
+
+/** The language of a tag: that of python:main.py, {.python} and python3.11 is Python's. */
+function languageOf(tag: string): string {
+  return (/^\{?\.?([^:{}.,]*)/.exec(tag)?.[1] ?? "").toLowerCase();
 }
 
 const fenceStart = /^( {0,3})(`{3,})[ \t]*([^\s`]*)/;
@@ -41,7 +46,7 @@ function fencedBlocks(text: string, languages: ReadonlySet<string>): readonly Bl
     const { indent = "", fence = "", tag = "" } = fenceOf(line) ?? {};
     if (open === undefined) {
       if (fence !== "") open = { tag, fence: fence.length, indent: indent.length, lines: [] };
-    } else if (fence !== "" && languages.has(tag.toLowerCase())) {
+    } else if (fence !== "" && languages.has(languageOf(tag))) {
       // A model that begins its program anew without closing the first block: the new one counts.
       open = { tag, fence: fence.length, indent: indent.length, lines: [] };
     } else if (fence.length >= open.fence) {
