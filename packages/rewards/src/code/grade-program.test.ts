@@ -146,6 +146,28 @@ test("a right program with a large output passes, one that prints without end do
   }
 }, 60_000);
 
+test("a program's own text is made harmless and short in the detail", async () => {
+  const stderr = `ValueError: \u001b[31mred\u001b[0m \u009b2J \u202e${"x".repeat(300)}\n`;
+  const { verdict } = await grade(() => ({ ...printing(""), exitCode: 1, stderr }));
+  const start = "test 1 of 8: exit code 1: ValueError: \\u{1b}[31mred\\u{1b}[0m \\u{9b}2J \\u{202e}xxx";
+  if (verdict.status !== "graded") throw new Error("it is no grade");
+  expect(verdict.detail).toStartWith(start);
+  expect(verdict.detail?.length).toBeLessThan(250);
+});
+
+test("where the sandbox throws, no other run goes on", async () => {
+  const ends: Promise<unknown>[] = [];
+  const run: Sandbox["run"] = (program, _limits, signal) => {
+    if (program.mode === "stdin" && program.stdin === "2") return Promise.reject(new Error("broken"));
+    const end = new Promise<Run>((resolve) => signal?.addEventListener("abort", () => resolve(ended)));
+    ends.push(end);
+    return end;
+  };
+  const { sandbox } = scripted(printing, 4);
+  await expect(gradeProgram(echoes(8), "…", { ...sandbox, run })).rejects.toThrow("broken");
+  expect((await Promise.all(ends)).length).toBe(3);
+});
+
 test("functions that raise or end early are errors", async () => {
   const problem: Problem = { mode: "functional", entry: "f", tests: [{ values: [1], accepted: [1], tupleDepth: 1 }] };
   const raised = scripted(() => ({ answers: [{ error: "KeyError", message: "'a'" }] }));

@@ -27,6 +27,8 @@ export type ProgramOptions = {
 export const problemCpuMsDefault = 300_000;
 
 const detailLengthMax = 200;
+// What a terminal or a log would obey, or show out of order: details hold texts of the program.
+const unprintable = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
 
 /**
  * Judges `code` by the problem's tests; as many run at once as the sandbox has workers, and the verdict does not depend on
@@ -121,7 +123,12 @@ async function runTests(count: number, runOne: RunOne, plan: Plan): Promise<read
       if (index <= end) settle(index, result);
     }
   };
-  await Promise.all(Array.from({ length: Math.min(plan.atOnce, count) }, worker));
+  try {
+    await Promise.all(Array.from({ length: Math.min(plan.atOnce, count) }, worker));
+  } finally {
+    // Where one throws, no other goes on.
+    endAt(-1);
+  }
   return results;
 }
 
@@ -153,5 +160,6 @@ function verdictOf(results: readonly (TestResult | undefined)[], count: number, 
 
 /** A detail short enough for a line of `bun run judge`. */
 export function cut(detail: string): string {
-  return detail.length > detailLengthMax ? `${detail.slice(0, detailLengthMax)}…` : detail;
+  const short = detail.length > detailLengthMax ? `${detail.slice(0, detailLengthMax)}…` : detail;
+  return short.replace(unprintable, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`);
 }
