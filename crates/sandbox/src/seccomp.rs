@@ -96,12 +96,15 @@ pub fn programs(has_cgroup: bool) -> Result<Vec<Vec<u8>>> {
         .map(|option| rule(0, SeccompCmpOp::Eq, *option as u64))
         .collect();
     refused.insert(libc::SYS_prctl, options?);
+    let mut mappings = vec![all_bits(3, libc::MAP_HUGETLB)?];
     if !has_cgroup {
-        refused.insert(libc::SYS_mmap, vec![all_bits(3, SHARED_WITHOUT_FILE)?]);
+        mappings.push(all_bits(3, SHARED_WITHOUT_FILE)?);
         // A process that ignores its children's death gets no count of their CPU time; as it is, a child that nobody
         // waited for stays as a zombie, in sight and within the limit of processes.
         refused.insert(libc::SYS_rt_sigaction, vec![rule(0, SeccompCmpOp::Eq, libc::SIGCHLD as u64)?]);
     }
+    // Huge pages come from a store of the host's that no limit of memory covers.
+    refused.insert(libc::SYS_mmap, mappings);
     let unknown = UNKNOWN.iter().map(|call| (*call, Vec::new())).collect();
     // The one that refuses further filters is the last.
     Ok(vec![program(unknown, libc::ENOSYS)?, program(refused, libc::EPERM)?])
@@ -254,6 +257,8 @@ mod tests {
                 if has_cgroup { libc::SECCOMP_RET_ALLOW } else { libc::SECCOMP_RET_ERRNO | libc::EPERM as u32 };
             assert_eq!(verdict(shared | anonymous), expected);
             assert_eq!(verdict(shared | anonymous | libc::MAP_NORESERVE), expected);
+            let refused = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
+            assert_eq!(verdict(private | anonymous | libc::MAP_HUGETLB), refused);
         }
     }
 
