@@ -33,6 +33,7 @@ const REFUSED: &[c_long] = &[
     libc::SYS_execve, libc::SYS_execveat, libc::SYS_uselib,
     // Network: asyncio and multiprocessing need socketpair alone.
     libc::SYS_socket, libc::SYS_bind, libc::SYS_connect, libc::SYS_listen, libc::SYS_accept, libc::SYS_accept4,
+    libc::SYS_setsockopt,
     // Memory that the supervisor's polling could not see, and objects that outlive a process.
     libc::SYS_memfd_create, libc::SYS_memfd_secret, libc::SYS_shmget, libc::SYS_shmat, libc::SYS_shmctl,
     libc::SYS_semget, libc::SYS_semop, libc::SYS_semtimedop, libc::SYS_semctl,
