@@ -203,6 +203,11 @@ impl Execution {
         self.kill();
     }
 
+    /// Why the daemon ended it, where it did.
+    pub fn stopped(&self) -> Option<Outcome> {
+        self.stopped
+    }
+
     fn kill(&self) {
         if let Stage::Started { pidfd, .. } = &self.stage {
             // SAFETY: signals the process behind the descriptor, which may be gone already.

@@ -9,12 +9,14 @@ use crate::request::Run;
 use crate::spawn::{self, Identity, Zygote};
 use crate::zygote::{self, Said};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::waitpid;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 /// A zygote that is not ready after this is broken.
 const START: Duration = Duration::from_secs(30);
+/// A killed zygote that is not gone after this is left to itself.
+const END: Duration = Duration::from_secs(2);
 /// Starts in a row that may fail before the daemon gives up.
 const FAILED_STARTS_MAX: u32 = 3;
 
@@ -181,7 +183,7 @@ impl Worker {
         if is_sound { Ok(None) } else { self.give_up("the worker does not answer", interpreter) }
     }
 
-    /// The worker is broken: a new one is started, and its test is a fault.
+    /// The worker is broken: a new one is started, and its test is a fault unless it had reached a limit before.
     fn give_up(&mut self, reason: &str, interpreter: &Interpreter) -> Result<Option<Finished>> {
         let was_starting = self.is_starting();
         let state = std::mem::replace(&mut self.state, State::Idle);
@@ -191,7 +193,13 @@ impl Worker {
         }
         self.restart(interpreter)?;
         Ok(match state {
-            State::Running(execution) => Some(Finished::Fault { run: execution.run, reason: reason.to_owned() }),
+            State::Running(execution) => Some(match execution.stopped() {
+                Some(outcome) => {
+                    let ending = Ending::without_output(outcome, format!("after that, {reason}"));
+                    Finished::Ended { id: execution.run.id, ending }
+                }
+                None => Finished::Fault { run: execution.run, reason: reason.to_owned() },
+            }),
             _ => None,
         })
     }
@@ -203,10 +211,16 @@ impl Worker {
         Ok(())
     }
 
-    /// Kills the zygote, which is init of its PID namespace, and with it every process of the worker.
+    /// Kills the zygote, which is init of its PID namespace, and with it every process of the worker. One of them may
+    /// hang within the kernel for as long as the host's disks do; the daemon does not wait for that.
     pub fn end(&mut self) {
         let _ = kill(self.zygote.pid, Signal::SIGKILL);
-        let _ = waitpid(self.zygote.pid, None);
+        let until = Instant::now() + END;
+        while waitpid(self.zygote.pid, Some(WaitPidFlag::WNOHANG)) == Ok(WaitStatus::StillAlive)
+            && Instant::now() < until
+        {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 
