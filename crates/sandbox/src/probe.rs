@@ -14,9 +14,10 @@ use std::os::fd::AsFd;
 use std::time::Instant;
 
 const ATTEMPTS: &str = include_str!("../python/probe.py");
-/// Takes more than its limit, page by page.
-const TAKE_MEMORY: &str = "held = [bytearray(1 << 20) for _ in range(160)]\nprint('took', len(held), 'MiB')\n";
-const TAKE_CPU: &str = "while True: pass\n";
+/// A child takes more than the limit, page by page, and the parent waits: the limits are those of the whole tree.
+const TAKE_MEMORY: &str = "import os, time\nif os.fork() == 0:\n    held = [bytearray(1 << 20) for _ in range(160)]\n    \
+                           print('took', len(held), 'MiB', flush=True)\n    time.sleep(1)\n    os._exit(0)\nos.wait()\n";
+const TAKE_CPU: &str = "import os\nif os.fork() == 0:\n    while True: pass\nos.wait()\n";
 const N_ATTEMPTS: usize = 10;
 
 /// How strong the walls are.
