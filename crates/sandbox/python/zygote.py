@@ -133,7 +133,7 @@ def zygote_main():
         control.send(b'{"ready":true}')
         serve(control, config, has_landlock)
     except BaseException as error:
-        control.send(json.dumps({"failed": repr(error)}).encode())
+        control.send(json.dumps({"failed": repr(error)[:1000]}).encode())
         os._exit(1)
 
 

@@ -14,7 +14,9 @@ use serde_json::{Value, json};
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-const MESSAGE_BYTES_MAX: usize = 128 << 10;
+/// A zygote's messages are short; the longest has the text of an exception. Heard at every wake of the daemon, so that
+/// the space for one lies on the stack.
+const MESSAGE_BYTES_MAX: usize = 8 << 10;
 
 /// What a zygote says.
 #[derive(Debug)]
@@ -77,7 +79,7 @@ fn send(control: &OwnedFd, message: &Value, fds: &[RawFd]) -> Result<()> {
 
 /// The next message, `None` if there is none at present.
 pub fn receive(control: &OwnedFd) -> Result<Option<Said>> {
-    let mut text = vec![0; MESSAGE_BYTES_MAX];
+    let mut text = [0; MESSAGE_BYTES_MAX];
     let mut space = nix::cmsg_space!([RawFd; 1]);
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
     let mut pidfd = None;
