@@ -156,6 +156,16 @@ test("two guilty runs among others are the only faults", async () => {
   );
 });
 
+test("the highest limits are limits", async () => {
+  const { run } = await started();
+  const abort = new AbortController();
+  const held = run(program("hold"), limitsMax, abort.signal);
+  for (let round = 0; round < 20; round++) await run(program("echo"), limitsMax);
+  abort.abort();
+  expect((await held).outcome).toBe("cancelled");
+  expect(pids().length).toBe(1);
+});
+
 test("a fault that the daemon reports keeps its reason", async () => {
   const { run } = await started();
   expect(await run(program("fault"))).toMatchObject({ outcome: "fault", reason: "the zygote died" });

@@ -24,6 +24,8 @@ const runsAheadPerWorker = 4;
 /** A daemon that is silent for longer than so many times its runs' limits, and half a minute, is stuck. */
 const silenceFactor = 10;
 const silenceMilliseconds = 30_000;
+/** A timer that is set to more goes off at once. */
+const timerMillisecondsMax = 2 ** 31 - 1;
 
 /** The daemon of a sandbox, whichever one it is at the moment, and the jobs before it. */
 export class Supervisor {
@@ -149,7 +151,7 @@ export class Supervisor {
     clearTimeout(this.#silence);
     if (this.#running.size === 0) return;
     const longest = Math.max(...[...this.#running.values()].map(({ millisecondsMax }) => millisecondsMax));
-    const milliseconds = silenceMilliseconds + silenceFactor * longest;
+    const milliseconds = Math.min(timerMillisecondsMax, silenceMilliseconds + silenceFactor * longest);
     this.#silence = setTimeout(() => this.#daemon?.kill("it was stuck"), milliseconds);
     this.#silence.unref?.();
   }
