@@ -21,6 +21,7 @@ export function endResult(run: Run): TestResult | undefined {
   const { outcome, cpuMs } = run;
   switch (outcome) {
     case "exited": {
+      // LiveCodeBench lets `sys.exit(1)` pass after the right output; a judge of programs does not.
       if (run.exitCode === 0) return undefined;
       const why = lastLine(run.stderr);
       return { is: "error", detail: `exit code ${run.exitCode}${why && `: ${why}`}`, cpuMs };
