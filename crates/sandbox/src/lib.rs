@@ -1,6 +1,6 @@
 //! The sandbox: runs untrusted Python programs, one process a test, behind namespaces, seccomp, Landlock, limits and
 //! (in tier A) a cgroup. `gradus-sandboxd` is this library behind frames on stdin and stdout; the rewards package
-//! drives it and compares the output, so that no expected output ever enters (design: verification.md §4).
+//! drives it and compares the output, so that no expected output ever enters.
 //!
 //! Reading order: `request` and `frame` (what comes in), `supervisor` (the one loop), `worker` and `execution` (one
 //! test), `spawn`, `rootfs`, `zygote` (the world a test sees), `seccomp`, `landlock_wall`, `cgroup` (its walls),
