@@ -1,6 +1,9 @@
 // What honest programs may do, with the real daemon in the best tier of this machine: everything that runs under plain
 // Python on a judge must run the same in here.
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { Limits } from "./protocol.ts";
 import { type Sandbox, startSandbox } from "./sandbox.ts";
 import type { Tagged } from "./tagged.ts";
@@ -125,11 +128,17 @@ test("plain Python prints the same for every idiom", async () => {
   const python = Bun.spawnSync(["python3", "-c", "import sys; print(sys.executable)"]).stdout.toString().trim();
   // Python finds no source of what stands on its command line.
   const known = idioms.filter(([name]) => !name.startsWith("inspect"));
-  const came = known.map(async ([name, code, stdin]) => {
-    const child = Bun.spawn([python, "-c", code], { stdin: Buffer.from(stdin), stdout: "pipe", stderr: "ignore" });
-    return [name, await new Response(child.stdout).text()];
-  });
-  expect(await Promise.all(came)).toEqual(known.map(([name, , , printed]) => [name, printed]));
+  const cwd = mkdtempSync(join(tmpdir(), "gradus-idioms-"));
+  try {
+    const came = known.map(async ([name, code, stdin]) => {
+      const pipes = { stdin: Buffer.from(stdin), stdout: "pipe", stderr: "ignore" } as const;
+      const child = Bun.spawn([python, "-c", code], { ...pipes, cwd });
+      return [name, await new Response(child.stdout).text()];
+    });
+    expect(await Promise.all(came)).toEqual(known.map(([name, , , printed]) => [name, printed]));
+  } finally {
+    rmSync(cwd, { recursive: true });
+  }
 }, 120_000);
 
 test("large input and large output at once, read late or never", async () => {
