@@ -6,6 +6,6 @@ attempt("passwd", lambda: differs_not("/etc/passwd", given["passwdDigest"]))
 for path in ("/etc/shadow", "/root/.ssh/id_rsa", "/root/.ssh/id_ed25519", "/root/.bashrc", "/root/.netrc", "/etc/hostname", "/etc/machine-id",
              "/var/log/dpkg.log", given["secretFile"], *given["secretFiles"]):
     attempt(f"read {path}", lambda: open(path, "rb").read(256))
-for folder in ("/home", "/work", "/mnt", "/srv", "/opt", "/var", "/boot", "/tmp", given["home"], given["repository"], *given["folders"]):
+for folder in ("/home", "/mnt", "/srv", "/opt", "/var", "/boot", "/tmp", given["home"], given["repository"], *given["folders"]):
     attempt(f"listed {folder}", lambda: [name for name in os.listdir(folder) if name not in given["interpreterWay"]])
 done()

@@ -1,7 +1,7 @@
 # attack: {"tries": "writes wherever it can, above all beside the interpreter", "outcomes": ["exited"]}
 import sysconfig
 places = {sys.prefix, sys.base_prefix, os.path.dirname(os.__file__), *sys.path[1:], *sysconfig.get_paths().values(), "/", "/etc", "/usr",
-          "/usr/bin", "/bin", "/lib", "/home", "/root", "/var", "/work", given["repository"], given["home"], *given["folders"]}
+          "/usr/bin", "/bin", "/lib", "/home", "/root", "/var", given["repository"], given["home"], *given["folders"]}
 for place in sorted(filter(None, places)):
     if os.path.realpath(place) == os.getcwd():
         continue
