@@ -1,10 +1,10 @@
 //! The driver trait on the simulator: memory, copies, streams, events, and failures that come back as errors.
 #![allow(clippy::unwrap_used)]
 
-mod simulated;
+mod device;
 
 use gradus_cuda::{CudaDriver, Driver, DriverError, Launch, SimDriver, SimUnavailable, Unavailable};
-use simulated::{driver, library};
+use device::{driver, library};
 
 #[test]
 fn bytes_come_back_as_they_were_written() {

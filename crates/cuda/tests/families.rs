@@ -2,7 +2,7 @@
 //! rounding at most where sums have other orders.
 #![allow(clippy::unwrap_used)]
 
-mod simulated;
+mod device;
 
 use gradus_cpu::CpuBackend;
 use gradus_ops::{
@@ -12,7 +12,7 @@ use gradus_ops::{
 use gradus_tensor::DType;
 use gradus_testing::on_backend::{buffer, halves, poisoned, read, read_floats, row_major, weight};
 use gradus_testing::{integers, relative_l2, uniform};
-use simulated::backend;
+use device::backend;
 
 /// Of what is stored in bf16: a rounding differs here and there.
 const ROUNDED: f64 = 4e-3;

@@ -1,7 +1,7 @@
 //! Products on the simulator against f64 and against the CPU backend, with equal bits for every tile and every batch.
 #![allow(clippy::unwrap_used)]
 
-mod simulated;
+mod device;
 
 use gradus_cpu::CpuBackend;
 use gradus_ops::{Backend, Precision};
@@ -9,7 +9,7 @@ use gradus_tensor::DType;
 use gradus_testing::on_backend::{buffer, halves, poisoned, read, weight};
 use gradus_testing::{check_bf16_matmul, relative_l2, uniform};
 use half::bf16;
-use simulated::backend;
+use device::backend;
 
 #[test]
 fn agrees_with_the_cpu_at_odd_sizes() {

@@ -2,14 +2,14 @@
 //! as errors that name op, shape and device.
 #![allow(clippy::unwrap_used)]
 
-mod simulated;
+mod device;
 
 use gradus_cpu::CpuBackend;
 use gradus_ops::{AttentionShape, Backend, Error, KvPageShape, Precision};
 use gradus_tensor::DType;
 use gradus_testing::on_backend::{buffer, halves, poisoned, read, read_floats, row_major, weight};
 use gradus_testing::uniform;
-use simulated::backend;
+use device::backend;
 
 #[test]
 fn buffers_begin_at_zero_and_keep_what_is_written() {

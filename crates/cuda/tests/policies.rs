@@ -1,6 +1,6 @@
 //! Whole policies of every family on the simulator: losses and gradients against the f32 golden models and the CPU backend in bf16.
 
-mod simulated;
+mod device;
 
 use gradus_cpu::CpuBackend;
 use gradus_model::{LossRow, Model, Parameters, TokenBatch, TrainingWorkspace};
@@ -32,7 +32,7 @@ fn loss_and_gradients<B: Backend>(golden: &Golden, backend: B) -> (f64, Vec<(Str
 fn gradients_of_every_family_are_those_of_the_cpu_and_of_pytorch() {
     for case in GOLDEN_CASES {
         let golden = Golden::open(case);
-        let (loss, gradients) = loss_and_gradients(&golden, simulated::backend(7));
+        let (loss, gradients) = loss_and_gradients(&golden, device::backend(7));
         let (cpu_loss, cpu_gradients) = loss_and_gradients(&golden, CpuBackend::new(Some(1)).expect("a backend"));
         assert!((loss / golden.loss - 1.0).abs() <= 1e-3, "{case}: loss {loss}, PyTorch has {}", golden.loss);
         assert!((loss / cpu_loss - 1.0).abs() <= 1e-3, "{case}: loss {loss}, the CPU has {cpu_loss}");

@@ -1,4 +1,4 @@
-//! The backend on the simulator, for the tests of this crate.
+//! The backend on the simulator, or on a GPU that a test is told to take, for the tests of this crate.
 #![allow(dead_code)] // Each test file uses its own part.
 
 use gradus_cuda::{CudaBackend, CudaDriver, SimDriver};
