@@ -1,6 +1,7 @@
 //! The op list on the CPU: each op of the trait is one line that names the function doing it.
 
 use crate::buffer::{Buffer, Weight};
+use crate::region::Region;
 use crate::rope::Rotation;
 use crate::{
     CpuBackend, attention, embedding, matmul, memory_ops, norm, optimizer, qk_norm, rope, rows, sample, softmax, swiglu,
@@ -14,6 +15,7 @@ use gradus_tensor::{DType, Element};
 impl Backend for CpuBackend {
     type Buffer = Buffer;
     type Weight = Weight;
+    type Region = Region;
 
     // ---- device -------------------------------------------------------------------------------------------------
     fn kind(&self) -> &'static str {
@@ -32,6 +34,18 @@ impl Backend for CpuBackend {
     // ---- memory -------------------------------------------------------------------------------------------------
     fn alloc(&self, dtype: DType, len: usize) -> Result<Buffer> {
         Buffer::zeroed(dtype, len)
+    }
+    fn unbacked(&self, dtype: DType, len: usize) -> Result<Buffer> {
+        Buffer::unbacked(dtype, len)
+    }
+    fn region(&self) -> Region {
+        Region::default()
+    }
+    fn region_bytes(&self, region: &Region) -> usize {
+        region.bytes()
+    }
+    fn scratch_bytes(&self) -> usize {
+        self.scratch_bytes()
     }
     fn len(&self, buffer: &Buffer) -> usize {
         buffer.len()
@@ -52,6 +66,9 @@ impl Backend for CpuBackend {
     // ---- parameters ---------------------------------------------------------------------------------------------
     fn alloc_weight(&self, rows: usize, cols: usize, precision: Precision) -> Result<Weight> {
         Weight::zeroed(rows, cols, precision)
+    }
+    fn unbacked_weight(&self, rows: usize, cols: usize, precision: Precision) -> Result<Weight> {
+        Weight::unbacked(rows, cols, precision)
     }
     fn weight_precision(&self, weight: &Weight) -> Precision {
         weight.precision()

@@ -19,6 +19,23 @@ impl Buffer {
         Ok(Buffer { dtype, len, memory: Memory::zeroed(len, dtype.bytes())? })
     }
 
+    /// Without memory, until a region gives it some.
+    pub(crate) fn unbacked(dtype: DType, len: usize) -> Result<Buffer> {
+        if len.checked_mul(dtype.bytes()).is_none() {
+            return Err(Error::OutOfMemory { bytes: usize::MAX, device: "cpu" });
+        }
+        Ok(Buffer { dtype, len, memory: Memory::default() })
+    }
+
+    /// Whether memory is missing.
+    pub(crate) fn is_unbacked(&self) -> bool {
+        self.memory.bytes().len() < self.len * self.dtype.bytes()
+    }
+
+    pub(crate) fn memory_mut(&mut self) -> &mut Memory {
+        &mut self.memory
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -63,6 +80,7 @@ impl Buffer {
     /// Sets `len` elements from `offset` to zero, whatever the dtype.
     pub(crate) fn zero(&mut self, offset: usize, len: usize) -> Result<()> {
         let end = range_end("zero", "dst", offset, len, self.len)?;
+        self.require_memory("zero", "dst")?;
         let bytes = self.dtype.bytes();
         self.memory.bytes_mut()[offset * bytes..end * bytes].fill(0);
         Ok(())
@@ -74,6 +92,13 @@ impl Buffer {
         }
         if self.len < len {
             return Err(Error::Length { op, what, found: self.len, expected: len });
+        }
+        self.require_memory(op, what)
+    }
+
+    fn require_memory(&self, op: &'static str, what: &'static str) -> Result<()> {
+        if self.is_unbacked() {
+            return Err(Error::Invalid { op, reason: format!("{what} has given its memory back") });
         }
         Ok(())
     }

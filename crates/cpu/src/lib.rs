@@ -25,6 +25,7 @@ mod optimizer;
 mod packing;
 mod pool;
 mod qk_norm;
+mod region;
 mod rope;
 mod rows;
 mod sample;
@@ -37,11 +38,12 @@ mod weight;
 
 pub use buffer::{Buffer, Weight};
 pub use level::Level;
+pub use region::Region;
 
 use gradus_ops::{Error, KEY_BLOCK, KEY_SPLIT, Result};
 use pool::Pool;
 use scratch::Scratch;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 /// The CPU as a device: an instruction level and its threads.
 pub struct CpuBackend {
@@ -76,6 +78,12 @@ impl CpuBackend {
         })?;
         let sampling = (0..threads).map(|_| Mutex::default()).collect();
         Ok(CpuBackend { level, pool, scratch: Mutex::new(Scratch::new()?), sampling, decode_split: KEY_SPLIT })
+    }
+
+    /// Bytes that ops keep from call to call.
+    pub(crate) fn scratch_bytes(&self) -> usize {
+        let sampling = self.sampling.iter().map(|room| room.lock().unwrap_or_else(PoisonError::into_inner).bytes());
+        self.scratch.lock().unwrap_or_else(PoisonError::into_inner).bytes() + sampling.sum::<usize>()
     }
 
     /// Test hook: generation, and it alone, splits attention after one block of keys, against the contract. A logprob difference

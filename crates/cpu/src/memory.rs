@@ -2,6 +2,7 @@
 //!
 //! Failure to allocate is an error, never an abort: a run that does not fit must say so.
 
+use crate::region::Lease;
 use gradus_ops::{Error, Result};
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
@@ -12,17 +13,24 @@ const ALIGNMENT: usize = 64;
 /// the thread that first touches them.
 const HUGE_PAGE: usize = 2 << 20;
 
-/// `bytes` zeroed bytes, at least 64-byte aligned.
+/// `bytes` bytes, at least 64-byte aligned.
 pub(crate) struct Memory {
     pointer: NonNull<u8>,
     bytes: usize,
     source: Source,
+    /// Set on what a region counts. Goes last, when the memory itself is gone.
+    lease: Option<Lease>,
 }
 
 enum Source {
     Empty,
     Heap(Layout),
-    Mapping { start: *mut libc::c_void, bytes: usize },
+    Mapping {
+        start: *mut libc::c_void,
+        bytes: usize,
+    },
+    /// A part of a region, which the lease frees.
+    Region,
 }
 
 // SAFETY: plain memory, owned exclusively; shared access is read-only.
@@ -30,13 +38,39 @@ unsafe impl Send for Memory {}
 // SAFETY: as above.
 unsafe impl Sync for Memory {}
 
+impl Default for Memory {
+    /// No bytes.
+    fn default() -> Memory {
+        Memory { pointer: NonNull::<Line>::dangling().cast(), bytes: 0, source: Source::Empty, lease: None }
+    }
+}
+
 impl Memory {
+    /// Part of a region.
+    ///
+    /// # Safety
+    /// As long as the lease lives, `bytes` initialised bytes from `pointer` are there for this memory alone.
+    pub(crate) unsafe fn lent(pointer: NonNull<u8>, bytes: usize, lease: Lease) -> Memory {
+        Memory { pointer, bytes, source: Source::Region, lease: Some(lease) }
+    }
+
+    /// The same, counted by a region that has no room for it.
+    pub(crate) fn counted(self, lease: Lease) -> Memory {
+        let mut memory = self;
+        memory.lease = Some(lease);
+        memory
+    }
+
+    pub(crate) fn first(&self) -> NonNull<u8> {
+        self.pointer
+    }
+
     /// `len` elements of `element_bytes` each.
     pub(crate) fn zeroed(len: usize, element_bytes: usize) -> Result<Memory> {
         let out_of_memory = |bytes| Error::OutOfMemory { bytes, device: "cpu" };
         let bytes = len.checked_mul(element_bytes).ok_or(out_of_memory(usize::MAX))?;
         let memory = match bytes {
-            0 => Some(Memory { pointer: NonNull::<Line>::dangling().cast(), bytes, source: Source::Empty }),
+            0 => Some(Memory::default()),
             1..HUGE_PAGE => Memory::heap(bytes),
             _ => Memory::mapping(bytes),
         };
@@ -47,7 +81,7 @@ impl Memory {
         let layout = Layout::from_size_align(bytes, ALIGNMENT).ok()?;
         // SAFETY: the layout is not empty.
         let pointer = NonNull::new(unsafe { alloc_zeroed(layout) })?;
-        Some(Memory { pointer, bytes, source: Source::Heap(layout) })
+        Some(Memory { pointer, bytes, source: Source::Heap(layout), lease: None })
     }
 
     fn mapping(bytes: usize) -> Option<Memory> {
@@ -67,7 +101,8 @@ impl Memory {
         unsafe {
             libc::madvise(pointer.cast(), mapped - skip, libc::MADV_HUGEPAGE);
         }
-        Some(Memory { pointer: NonNull::new(pointer)?, bytes, source: Source::Mapping { start, bytes: mapped } })
+        let pointer = NonNull::new(pointer)?;
+        Some(Memory { pointer, bytes, source: Source::Mapping { start, bytes: mapped }, lease: None })
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -87,7 +122,7 @@ struct Line;
 impl Drop for Memory {
     fn drop(&mut self) {
         match self.source {
-            Source::Empty => {}
+            Source::Empty | Source::Region => {}
             // SAFETY: allocated with this very layout.
             Source::Heap(layout) => unsafe { dealloc(self.pointer.as_ptr(), layout) },
             // SAFETY: the whole mapping made in `mapping`; unmapping it cannot fail.

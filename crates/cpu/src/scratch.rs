@@ -14,6 +14,10 @@ impl Scratch {
         Ok(Scratch { memory: Memory::zeroed(0, 1)? })
     }
 
+    pub(crate) fn bytes(&self) -> usize {
+        self.memory.bytes().len()
+    }
+
     /// `len` elements of 0.
     pub(crate) fn take_zeros(&mut self, len: usize) -> Result<&mut [f32]> {
         let elements = self.take(len)?;

@@ -23,11 +23,19 @@ pub struct Weight {
     rows: usize,
     cols: usize,
     precision: Precision,
+    bytes: usize,
     memory: Memory,
 }
 
 impl Weight {
     pub(crate) fn zeroed(rows: usize, cols: usize, precision: Precision) -> Result<Weight> {
+        let mut weight = Weight::unbacked(rows, cols, precision)?;
+        weight.memory = Memory::zeroed(weight.bytes, 1)?;
+        Ok(weight)
+    }
+
+    /// Without memory, until a region gives it some.
+    pub(crate) fn unbacked(rows: usize, cols: usize, precision: Precision) -> Result<Weight> {
         let panel_bytes = match stored(cols, precision) {
             Precision::F32 => cols.checked_mul(PANEL * size_of::<f32>()),
             Precision::Bf16 => cols.div_ceil(2).checked_mul(PANEL * size_of::<u32>()),
@@ -35,7 +43,21 @@ impl Weight {
         };
         let bytes = panel_bytes.and_then(|bytes| bytes.checked_mul(rows.div_ceil(PANEL)));
         let bytes = bytes.ok_or(Error::OutOfMemory { bytes: usize::MAX, device: "cpu" })?;
-        Ok(Weight { rows, cols, precision, memory: Memory::zeroed(bytes, 1)? })
+        Ok(Weight { rows, cols, precision, bytes, memory: Memory::default() })
+    }
+
+    /// Bytes in memory, padding included.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether memory is missing.
+    pub(crate) fn is_unbacked(&self) -> bool {
+        self.memory.bytes().len() < self.bytes
+    }
+
+    pub(crate) fn memory_mut(&mut self) -> &mut Memory {
+        &mut self.memory
     }
 
     pub(crate) fn precision(&self) -> Precision {
@@ -165,10 +187,11 @@ impl Weight {
     }
 
     fn panel_bytes(&self) -> usize {
-        self.memory.bytes().len() / self.rows.div_ceil(PANEL).max(1)
+        self.bytes / self.rows.div_ceil(PANEL).max(1)
     }
 
     fn assert_stored(&self, precision: Precision) {
+        assert!(!self.is_unbacked(), "a weight that has given its memory back was read");
         assert!(self.stored() == precision, "a weight stored in {} was read as {precision:?}", self.stored().name());
     }
 

@@ -1,6 +1,8 @@
 //! The op list on CUDA: each op of the trait is one line that names the function doing it.
 
 use crate::buffer::Buffer;
+use crate::region::Region;
+use crate::scratch::scratch;
 use crate::weight::Weight;
 use crate::{
     CudaBackend, attention, cache, embedding, matmul, memory_ops, norm, optimizer, rope, sample, softmax, swiglu,
@@ -14,6 +16,7 @@ use gradus_tensor::{DType, Element};
 impl Backend for CudaBackend {
     type Buffer = Buffer;
     type Weight = Weight;
+    type Region = Region;
 
     // ---- device -------------------------------------------------------------------------------------------------
     fn kind(&self) -> &'static str {
@@ -37,6 +40,18 @@ impl Backend for CudaBackend {
     fn alloc(&self, dtype: DType, len: usize) -> Result<Buffer> {
         Buffer::zeroed(&self.device, dtype, len)
     }
+    fn unbacked(&self, dtype: DType, len: usize) -> Result<Buffer> {
+        Buffer::unbacked(&self.device, dtype, len)
+    }
+    fn region(&self) -> Region {
+        Region::new(&self.device)
+    }
+    fn region_bytes(&self, region: &Region) -> usize {
+        region.bytes()
+    }
+    fn scratch_bytes(&self) -> usize {
+        scratch(self).bytes()
+    }
     fn len(&self, buffer: &Buffer) -> usize {
         buffer.len()
     }
@@ -56,6 +71,9 @@ impl Backend for CudaBackend {
     // ---- parameters ---------------------------------------------------------------------------------------------
     fn alloc_weight(&self, rows: usize, cols: usize, precision: Precision) -> Result<Weight> {
         Weight::zeroed(&self.device, rows, cols, precision)
+    }
+    fn unbacked_weight(&self, rows: usize, cols: usize, precision: Precision) -> Result<Weight> {
+        Weight::unbacked(&self.device, rows, cols, precision)
     }
     fn weight_precision(&self, weight: &Weight) -> Precision {
         weight.precision()

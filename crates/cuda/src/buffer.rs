@@ -11,12 +11,20 @@ use std::sync::Arc;
 pub struct Buffer {
     dtype: DType,
     len: usize,
-    memory: Memory,
+    pub(crate) memory: Memory,
 }
 
 impl Buffer {
     pub(crate) fn zeroed(device: &Arc<Device>, dtype: DType, len: usize) -> Result<Buffer> {
         Ok(Buffer { dtype, len, memory: Memory::zeroed(device, len, dtype.bytes())? })
+    }
+
+    /// Without memory, until a region gives it some.
+    pub(crate) fn unbacked(device: &Arc<Device>, dtype: DType, len: usize) -> Result<Buffer> {
+        if len.checked_mul(dtype.bytes()).is_none() {
+            return Err(Error::OutOfMemory { bytes: usize::MAX, device: device.driver.kind() });
+        }
+        Ok(Buffer { dtype, len, memory: Memory::none(device) })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -35,7 +43,15 @@ impl Buffer {
         if self.len < len {
             return Err(Error::Length { op, what, found: self.len, expected: len });
         }
+        self.require_memory(op, what)?;
         Ok(self.memory.address())
+    }
+
+    fn require_memory(&self, op: &'static str, what: &'static str) -> Result<()> {
+        if self.memory.bytes() < self.len * self.dtype.bytes() {
+            return Err(Error::Invalid { op, reason: format!("{what} has given its memory back") });
+        }
+        Ok(())
     }
 
     /// As [`Buffer::address`], for an output: it borrows the buffer as one.
@@ -88,6 +104,7 @@ impl Buffer {
     /// Sets `len` elements from `offset` to zero, whatever the dtype.
     pub(crate) fn zero(&mut self, offset: usize, len: usize) -> Result<()> {
         range_end("zero", "dst", offset, len, self.len)?;
+        self.require_memory("zero", "dst")?;
         let bytes = self.dtype.bytes();
         self.memory.zero("zero", offset * bytes, len * bytes)
     }
@@ -101,6 +118,7 @@ impl Buffer {
         len: usize,
     ) -> Result<()> {
         range_end(op, what, from.max(to), len, self.len)?;
+        self.require_memory(op, what)?;
         let bytes = self.dtype.bytes();
         self.memory.copy_within(op, from * bytes, to * bytes, len * bytes)
     }

@@ -5,6 +5,7 @@
 
 use crate::device::{Call, Device};
 use crate::driver::{Address, DriverError};
+use crate::region::Lease;
 use gradus_ops::{Error, Result};
 use std::sync::Arc;
 
@@ -13,21 +14,47 @@ pub(crate) struct Memory {
     device: Arc<Device>,
     address: Address,
     bytes: usize,
+    /// Whether the allocation is its own, and not a region's.
+    is_own: bool,
+    /// Set on what a region counts. Goes last, when the memory itself is gone.
+    lease: Option<Lease>,
 }
 
 impl Memory {
+    /// No bytes.
+    pub(crate) fn none(device: &Arc<Device>) -> Memory {
+        Memory { device: Arc::clone(device), address: Address::NONE, bytes: 0, is_own: false, lease: None }
+    }
+
+    /// Part of a region, as long as the lease lives.
+    pub(crate) fn lent(device: &Arc<Device>, address: Address, bytes: usize, lease: Lease) -> Memory {
+        Memory { device: Arc::clone(device), address, bytes, is_own: false, lease: Some(lease) }
+    }
+
+    /// The same, counted by a region that has no room for it.
+    pub(crate) fn counted(self, lease: Lease) -> Memory {
+        let mut memory = self;
+        memory.lease = Some(lease);
+        memory
+    }
+
+    /// Leaves no bytes.
+    pub(crate) fn give_back(&mut self) {
+        *self = Memory::none(&self.device);
+    }
+
     pub(crate) fn zeroed(device: &Arc<Device>, len: usize, element_bytes: usize) -> Result<Memory> {
         let out_of_memory = |bytes| Error::OutOfMemory { bytes, device: device.driver.kind() };
         let bytes = len.checked_mul(element_bytes).ok_or(out_of_memory(usize::MAX))?;
         let device = Arc::clone(device);
         if bytes == 0 {
-            return Ok(Memory { device, address: Address::NONE, bytes });
+            return Ok(Memory::none(&device));
         }
         let address = match device.driver.alloc(bytes) {
             Err(DriverError::OutOfMemory) => return Err(out_of_memory(bytes)),
             status => device.check(Call { op: "alloc", shape: format_args!("[{bytes} bytes]") }, status)?,
         };
-        let mut memory = Memory { device, address, bytes };
+        let mut memory = Memory { device, address, bytes, is_own: true, lease: None };
         memory.zero("alloc", 0, bytes)?;
         Ok(memory)
     }
@@ -86,7 +113,7 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        if self.bytes > 0 {
+        if self.is_own {
             // SAFETY: allocated by this driver, freed once; a GPU's driver waits for work that uses it.
             // A failure here is that of earlier work, which every later call reports, too.
             let _ = unsafe { self.device.driver.free(self.address) };

@@ -35,6 +35,10 @@ pub(crate) fn scratch(backend: &CudaBackend) -> MutexGuard<'_, Scratch> {
 }
 
 impl Scratch {
+    pub(crate) fn bytes(&self) -> usize {
+        self.operands.iter().chain([&self.partials]).flatten().map(Memory::bytes).sum()
+    }
+
     /// `x[rows, cols]`, F32 or BF16, as an operand; `slot` is 0 or 1, one for each operand of the op.
     pub(crate) fn operand(
         &mut self,

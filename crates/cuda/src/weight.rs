@@ -23,24 +23,27 @@ pub struct Weight {
     cols: usize,
     stride: usize,
     precision: Precision,
-    memory: Memory,
+    pub(crate) memory: Memory,
 }
 
 impl Weight {
     /// F32 is for gradients, masters and moments: the kernels multiply bf16 alone.
     pub(crate) fn zeroed(device: &Arc<Device>, rows: usize, cols: usize, precision: Precision) -> Result<Weight> {
+        let mut weight = Weight::unbacked(device, rows, cols, precision)?;
+        weight.memory = Memory::zeroed(device, weight.elements(), weight.element_bytes())?;
+        Ok(weight)
+    }
+
+    /// Without memory, until a region gives it some.
+    pub(crate) fn unbacked(device: &Arc<Device>, rows: usize, cols: usize, precision: Precision) -> Result<Weight> {
         let stride = if cols == 1 { 1 } else { cols.next_multiple_of(ROW_ELEMENTS) };
-        let element_bytes = match precision {
-            Precision::F32 => size_of::<f32>(),
-            Precision::Bf16 => size_of::<bf16>(),
-            Precision::Q8 => {
-                let reason = "q8_0 runs on the CPU alone; take dtype \"bf16\", or device \"cpu\"".to_owned();
-                return Err(Error::Invalid { op: "alloc_weight", reason });
-            }
-        };
+        if precision == Precision::Q8 {
+            let reason = "q8_0 runs on the CPU alone; take dtype \"bf16\", or device \"cpu\"".to_owned();
+            return Err(Error::Invalid { op: "alloc_weight", reason });
+        }
         let out_of_memory = Error::OutOfMemory { bytes: usize::MAX, device: device.driver.kind() };
-        let elements = rows.checked_mul(stride).ok_or(out_of_memory)?;
-        Ok(Weight { rows, cols, stride, precision, memory: Memory::zeroed(device, elements, element_bytes)? })
+        rows.checked_mul(stride).and_then(|elements| elements.checked_mul(size_of::<f32>())).ok_or(out_of_memory)?;
+        Ok(Weight { rows, cols, stride, precision, memory: Memory::none(device) })
     }
 
     pub(crate) fn precision(&self) -> Precision {
@@ -78,6 +81,9 @@ impl Weight {
             return Err(Error::Invalid { op, reason });
         }
         self.require(op, what, precision)?;
+        if self.memory.bytes() < self.elements() * self.element_bytes() {
+            return Err(Error::Invalid { op, reason: format!("{what} has given its memory back") });
+        }
         Ok(self.memory.address())
     }
 
@@ -160,7 +166,7 @@ impl Weight {
         Ok(())
     }
 
-    fn element_bytes(&self) -> usize {
+    pub(crate) fn element_bytes(&self) -> usize {
         match self.precision {
             Precision::Bf16 => size_of::<bf16>(),
             Precision::F32 | Precision::Q8 => size_of::<f32>(),

@@ -1,8 +1,8 @@
 //! The trait every device implements. Each forward op stands beside its backward.
 
 use crate::{
-    AdamW, AttentionShape, DeviceMemory, KvPageShape, LogitAdjustments, LossRows, Precision, Result, RmsNormShape,
-    RopeShape, SampleRows,
+    AdamW, AttentionShape, Backed, DeviceMemory, KvPageShape, LogitAdjustments, LossRows, Precision, Result,
+    RmsNormShape, RopeShape, SampleRows,
 };
 use gradus_tensor::{DType, Element};
 
@@ -18,9 +18,11 @@ use gradus_tensor::{DType, Element};
 /// one of the two, except where its comment says more. Gradients of activations, rstd, lse, logits and everything of the loss are F32.
 pub trait Backend: Send + Sync + Sized + 'static {
     /// Device memory of one dtype.
-    type Buffer: Send + Sync + 'static;
+    type Buffer: Backed<Self::Region> + Send + Sync + 'static;
     /// A parameter matrix [rows (outputs), cols (inputs)] in the backend's own packing.
-    type Weight: Send + Sync + 'static;
+    type Weight: Backed<Self::Region> + Send + Sync + 'static;
+    /// Memory that buffers and weights use in turn; clones are the same memory.
+    type Region: Clone + Send + Sync + 'static;
 
     // ---- device -------------------------------------------------------------------------------------------------
     /// "cpu", "cuda" or "cuda-sim": recorded in checkpoints.
@@ -37,6 +39,14 @@ pub trait Backend: Send + Sync + Sized + 'static {
     // ---- memory -------------------------------------------------------------------------------------------------
     /// Zero-filled memory of `len` elements.
     fn alloc(&self, dtype: DType, len: usize) -> Result<Self::Buffer>;
+    /// A buffer of `len` elements that has no memory yet.
+    fn unbacked(&self, dtype: DType, len: usize) -> Result<Self::Buffer>;
+    /// An empty region.
+    fn region(&self) -> Self::Region;
+    /// Bytes that a region has taken of the device, in use or not.
+    fn region_bytes(&self, region: &Self::Region) -> usize;
+    /// Bytes that ops keep for themselves from call to call.
+    fn scratch_bytes(&self) -> usize;
     fn len(&self, buffer: &Self::Buffer) -> usize;
     /// Copies `src` to `dst[offset..]`.
     fn write<T: Element>(&self, dst: &mut Self::Buffer, offset: usize, src: &[T]) -> Result<()>;
@@ -50,6 +60,8 @@ pub trait Backend: Send + Sync + Sized + 'static {
     // ---- parameters ---------------------------------------------------------------------------------------------
     /// A zero matrix. Vectors `[n, 1]` of a bf16 policy hold bf16 values; those of a q8_0 policy are f32.
     fn alloc_weight(&self, rows: usize, cols: usize, precision: Precision) -> Result<Self::Weight>;
+    /// A matrix that has no memory yet; taken from a region, it holds anything until it is zeroed.
+    fn unbacked_weight(&self, rows: usize, cols: usize, precision: Precision) -> Result<Self::Weight>;
     fn weight_precision(&self, weight: &Self::Weight) -> Precision;
     /// (rows, cols)
     fn weight_shape(&self, weight: &Self::Weight) -> (usize, usize);

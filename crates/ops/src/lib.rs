@@ -44,11 +44,13 @@ mod backend;
 mod error;
 pub mod philox;
 mod precision;
+mod region;
 mod shapes;
 
 pub use backend::Backend;
 pub use error::{Error, Result};
 pub use precision::Precision;
+pub use region::{Backed, Cut, Cuts};
 pub use shapes::{
     AdamW, AttentionShape, DeviceMemory, KvPageShape, LogitAdjustments, LossRows, RmsNormShape, RopeShape, SampleRows,
 };

@@ -30,6 +30,10 @@ pub(crate) struct RowScratch {
 }
 
 impl RowScratch {
+    pub(crate) fn bytes(&self) -> usize {
+        self.tile_sums.capacity() * size_of::<f32>() + self.truncation.bytes()
+    }
+
     /// Room for any row of a vocabulary: whichever thread takes a row in a later step, it allocates nothing.
     fn reserve(&mut self, vocab: usize, is_limited: bool) {
         self.tile_sums.clear();

@@ -100,6 +100,11 @@ pub(super) struct TruncationScratch {
 }
 
 impl TruncationScratch {
+    pub fn bytes(&self) -> usize {
+        let candidates = self.candidates.capacity() + self.selected.capacity();
+        self.maxima.capacity() * size_of::<f32>() + candidates * size_of::<Candidate>()
+    }
+
     /// Room for a whole vocabulary, so that a row of many candidates allocates nothing later.
     pub fn reserve(&mut self, vocab: usize) {
         self.maxima.clear();
