@@ -128,8 +128,8 @@ export declare class NativePolicy {
   step(batch: NativeBatch, weights: Float32Array, options: NativeStepOptions): Promise<NativeStepMetrics>
   /** Logprobs and entropies of given sequences, without a gradient. */
   score(tokens: Uint32Array, cuSeqlens: Uint32Array, temperature: number): Promise<NativeScores>
-  /** Writes the rollout file of a batch; one score (NaN: none), kind and advantage per rollout. */
-  record(batch: NativeBatch, file: string, scores: Float32Array, kinds: Array<string>, advantages: Float32Array): Promise<void>
+  /** Writes the rollout file of a batch; one score (NaN: none), kind, advantage and reason (or none) per rollout. */
+  record(batch: NativeBatch, file: string, scores: Float32Array, kinds: Array<string>, advantages: Float32Array, details: Array<string | undefined | null>): Promise<void>
   /** Writes `step-N` into a checkpoints folder; gives its path. */
   checkpoint(request: NativeCheckpoint): Promise<string>
   /** Writes a Hugging Face folder. */

@@ -65,7 +65,7 @@ test("one line a row, in order, whatever the row", async () => {
     ["torn", null, "fault"],
     [null, null, "fault"],
   ]);
-  expect(Object.keys(lines[1])).toEqual(["id", "score", "kind", "method", "detail"]);
+  expect(Object.keys(lines[1])).toEqual(["id", "score", "kind", "method", "detail", "tier"]);
   expect(lines[5].detail).toBe('unknown task "unheard-of"; there are math, equal, code, evalplus');
   expect(lines[6].detail).toContain('"response"');
   expect(lines[7].detail).toContain("line 8");

@@ -1,5 +1,14 @@
 // `bun run judge FILE.jsonl`: one verdict a row, in the rows' order, and a summary; for people and, with --json, for programs.
-import { type MathMode, mapAtMost, mathGrader, mathModes, type Sandbox, type Verdict } from "@gradus/rewards";
+import {
+  detailOf,
+  kindOf,
+  type MathMode,
+  mapAtMost,
+  mathGrader,
+  mathModes,
+  type Sandbox,
+  type Verdict,
+} from "@gradus/rewards";
 import { evalPlusFolder } from "./evalplus-folder.ts";
 import { codeContext } from "./judge-code.ts";
 import { type JudgeRow, judgeRow, readRow } from "./judge-row.ts";
@@ -25,7 +34,7 @@ Judges each row of the file and writes one line a row, in the same order, and a 
 "gold" may be a list, any of which counts. Programs run in the sandbox; a response's program is its last fenced block.
 --mode  strict (default): the boxed answer after the thought, exact; mathverify: as Math-Verify 0.8; acereason: as the paper's toolkit
 --data  the folder with humaneval_plus/HumanEvalPlus*.jsonl[.gz] and mbpp_plus/MbppPlus*.jsonl[.gz]
---json  lines {"id","score","kind","method","detail"} on standard output, the summary on standard error
+--json  lines {"id","score","kind","method","detail","tier"} on standard output, the summary on standard error
 `;
 
 type Arguments = {
@@ -125,30 +134,22 @@ function linesInOrder(write: (line: string) => void): (index: number, line: stri
   };
 }
 
-function kindOf(verdict: Verdict): string {
-  return verdict.status === "fault" ? "fault" : verdict.kind;
-}
-
 function jsonLine({ id }: JudgeRow, verdict: Verdict): string {
-  const line =
-    verdict.status === "fault"
-      ? { id, score: null, kind: "fault", method: null, detail: verdict.reason }
-      : {
-          id,
-          score: verdict.score,
-          kind: verdict.kind,
-          method: verdict.method ?? null,
-          detail: verdict.detail ?? null,
-        };
+  const grade = verdict.status === "fault" ? undefined : verdict;
+  const line = {
+    id,
+    score: grade?.score ?? null,
+    kind: kindOf(verdict),
+    method: grade?.method ?? null,
+    detail: detailOf(verdict) ?? null,
+    tier: grade?.tier ?? null,
+  };
   return `${JSON.stringify(line)}\n`;
 }
 
 function plainLine({ id }: JudgeRow, verdict: Verdict): string {
-  const [score, method, detail] =
-    verdict.status === "fault"
-      ? ["-", "", verdict.reason]
-      : [verdict.score, verdict.method ?? "", verdict.detail ?? ""];
-  return `${[id ?? "-", score, kindOf(verdict), method, detail].join("  ").trimEnd()}\n`;
+  const [score, method] = verdict.status === "fault" ? ["-", ""] : [verdict.score, verdict.method ?? ""];
+  return `${[id ?? "-", score, kindOf(verdict), method, detailOf(verdict) ?? ""].join("  ").trimEnd()}\n`;
 }
 
 function summaryOf(rows: number, counts: ReadonlyMap<string, number>, mode: MathMode, milliseconds: number): string {

@@ -142,6 +142,7 @@ async function rlPhase(stage: Stage, index: number, context: PhaseContext): Prom
   const rate = { kind: "constant", peak: stage.learningRate, warmupSteps: stage.warmupSteps } as const;
   const stops = stopsOf(run.frame);
   let tally: StepTally = { tokens: 0, passes: {} };
+  let faultSteps = 0;
   return {
     name: `rl:${stage.name}`,
     steps: Number.isFinite(known) ? known : null,
@@ -173,6 +174,7 @@ async function rlPhase(stage: Stage, index: number, context: PhaseContext): Prom
         record: async (batch, columns, { items, epoch, step }) => {
           tally = { tokens: batch.tokens, passes: passesOf(batch, columns, items, epoch) };
           showSample(context, stage, batch, columns, items, step);
+          faultSteps += showFault(context, stage, columns, step, faultSteps);
           if (!run.keepRollouts) return;
           const folder = context.rollouts();
           mkdirSync(folder, { recursive: true });
@@ -207,6 +209,26 @@ function passesOf(
     passes[id] = [epoch, before[1] + (kind === "correct" ? 1 : 0), before[2] + 1];
   }
   return passes;
+}
+
+/** Steps of a stage whose faults are told by their reason; the metrics count all of them, the rollout files name each. */
+const faultStepsTold = 5;
+
+// A fault is no score and shows in no mean: the first of a step is told. Gives 1 for a step with faults, else 0.
+function showFault(
+  { show }: PhaseContext,
+  stage: Stage,
+  { kinds, details }: RolloutColumns,
+  step: number,
+  before: number,
+): number {
+  const first = kinds.indexOf("fault");
+  if (first < 0) return 0;
+  const count = kinds.filter((kind) => kind === "fault").length;
+  const line = `rl:${stage.name} ${step + 1}: the reward failed on ${count} of ${kinds.length} rollouts: ${details[first]}`;
+  const more = before + 1 === faultStepsTold ? "; further ones are counted in reward/fault and told in rollouts/" : "";
+  if (before < faultStepsTold) show({ type: "note", text: `${line}${more}` });
+  return 1;
 }
 
 // One rollout to look at, at the first step and every tenth: another one each time.

@@ -11,6 +11,7 @@ const curves: readonly (readonly [label: string, name: string])[] = [
   ["entropy at 1", "actor/entropy_raw"],
   ["response length", "response_length/mean"],
   ["truncated share", "response_length/clip_ratio"],
+  ["faults", "reward/fault"],
   ["gradient norm", "actor/grad_norm"],
   ["groups of mixed reward", "batch/pct_mixed"],
 ];
@@ -40,6 +41,8 @@ function phaseCurves(phase: string, steps: readonly StepMetricsRow[]): string {
   const rows = curves.flatMap(([label, name]) => {
     const values = own.flatMap(({ metrics }) => metrics[name] ?? []);
     const [first, last] = [values[0], values.at(-1)];
+    // A row of zeros says nothing; a single fault does.
+    if (name === "reward/fault" && values.every((faults) => faults === 0)) return [];
     return first === undefined || last === undefined ? [] : [[label, short(first), short(last), sparkline(values, 48)]];
   });
   return `### ${phase} (${own.length} steps)\n\n${markdownTable([["metric", "first", "last", "curve"], ...rows])}`;

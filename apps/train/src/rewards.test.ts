@@ -69,6 +69,11 @@ test("a reward that does not end costs its rollout, not the run", async () => {
   expect(exitCode).toBe(0);
   const faults = lines.flatMap((line) => (typeof line["reward/fault"] === "number" ? [line["reward/fault"]] : []));
   expect(faults.reduce((sum, count) => sum + count, 0)).toBeGreaterThan(0);
+  // A fault is no score and shows in no mean: it is told with its reason.
+  const notes = lines.flatMap((line) => (line.type === "note" ? [String(line.text)] : []));
+  const told = notes.filter((text) => text.includes("the reward failed on"));
+  expect(told[0]).toMatch(/^rl:\w+ \d+: the reward failed on \d+ of \d+ rollouts: .*took over 0\.2 s/);
+  expect(told.length).toBe(faults.filter((count) => count > 0).length);
 });
 
 test("what a reward cannot judge is refused by its place before anything is written", async () => {

@@ -186,5 +186,8 @@ test("the report has the table, curves and samples", () => {
   const text = reportText(summary, [before, after], rows);
   expect(text).toContain("| rl:short | 87.5 % | +37.5 | 30.0 | 256 | sums |");
   expect(text).toContain("| loss | 1 | 0.333 | █▃▁ |");
+  expect(text).not.toContain("faults");
+  const faulty = [0, 2].map((faults, at) => ({ step: at, phase: "rl:short", metrics: { "reward/fault": faults } }));
+  expect(reportText(summary, [], faulty)).toContain("| faults | 0 | 2 | ▁█ |");
   expect(text).toContain("After `rl:short` (right):\n\n```text\n37+5=42 42\n```");
 });

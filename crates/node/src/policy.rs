@@ -147,7 +147,7 @@ impl NativePolicy {
         self.ask(env, scores, |reply| Command::Score { batch, inv_t, reply })
     }
 
-    /// Writes the rollout file of a batch; one score (NaN: none), kind and advantage per rollout.
+    /// Writes the rollout file of a batch; one score (NaN: none), kind, advantage and reason (or none) per rollout.
     #[napi(catch_unwind, ts_return_type = "Promise<void>")]
     pub fn record<'env>(
         &self,
@@ -157,9 +157,10 @@ impl NativePolicy {
         scores: Float32Array,
         kinds: Vec<String>,
         advantages: Float32Array,
+        details: Vec<Option<String>>,
     ) -> napi::Result<Object<'env>> {
         let (scores, advantages) = (scores.to_vec(), advantages.to_vec());
-        let record = Record { path: PathBuf::from(file), batch: batch.data()?, scores, kinds, advantages };
+        let record = Record { path: PathBuf::from(file), batch: batch.data()?, scores, kinds, details, advantages };
         let record = Box::new(record);
         self.ask(env, |()| (), |reply| Command::Record { record, reply })
     }

@@ -17,7 +17,7 @@
 //! | M | u8 mask: 1 where the step trained on the token |
 //!
 //! `<name>.json` beside it is the index: temperature and, for each rollout, prompt, indices, lengths, finish reason, score, kind,
-//! advantage and text. The index is written last: where it is, the other file is whole.
+//! detail (why, where the reward said so), advantage and text. The index is written last: where it is, the other file is whole.
 
 use crate::batch_data::{BatchData, RolloutColumns};
 use crate::fault::{Fault, Result};
@@ -36,6 +36,8 @@ pub struct Record {
     /// One entry per rollout in each.
     pub scores: Vec<f32>,
     pub kinds: Vec<String>,
+    /// What the reward said of its verdict.
+    pub details: Vec<Option<String>>,
     pub advantages: Vec<f32>,
 }
 
@@ -45,8 +47,12 @@ impl Record {
         let columns = self.batch.rollouts.as_ref();
         let columns = columns.ok_or_else(|| Fault::bad_input("only a rollout batch can be recorded"))?;
         let rollouts = columns.rollouts.len();
-        let lengths =
-            [("scores", self.scores.len()), ("kinds", self.kinds.len()), ("advantages", self.advantages.len())];
+        let lengths = [
+            ("scores", self.scores.len()),
+            ("kinds", self.kinds.len()),
+            ("details", self.details.len()),
+            ("advantages", self.advantages.len()),
+        ];
         if let Some((name, found)) = lengths.iter().find(|(_, length)| *length != rollouts) {
             return Err(Fault::bad_input(format!("{name} has {found} entries, expected one per rollout: {rollouts}")));
         }
@@ -109,6 +115,7 @@ impl Record {
                 "finishReason": rollout.finish_reason,
                 "score": finite(self.scores[index]),
                 "kind": self.kinds[index],
+                "detail": self.details[index],
                 "advantage": finite(self.advantages[index]),
                 "text": rollout.text,
             })
@@ -165,7 +172,9 @@ mod tests {
         let tokens = TokenBatch { tokens: vec![5, 6, 7, 5, 6, 8, 9], cu_seqlens: vec![0, 3, 7] };
         let batch = BatchData { tokens, targets: vec![2, 5, 6], inv_t: 1.0, rollouts: Some(columns) };
         let kinds = vec!["correct".to_string(), "fault".to_string()];
-        Record { path, batch: Arc::new(batch), scores: vec![1.0, f32::NAN], kinds, advantages: vec![0.5, 0.0] }
+        let details = vec![None, Some("the sandbox is closed".to_string())];
+        let (scores, advantages) = (vec![1.0, f32::NAN], vec![0.5, 0.0]);
+        Record { path, batch: Arc::new(batch), scores, kinds, details, advantages }
     }
 
     #[test]
@@ -192,6 +201,8 @@ mod tests {
         let index: Value = serde_json::from_slice(&std::fs::read(record.path.with_extension("json")).unwrap()).unwrap();
         assert_eq!(index["temperature"], 0.85);
         assert_eq!(index["rollouts"][1]["score"], Value::Null);
+        assert_eq!(index["rollouts"][0]["detail"], Value::Null);
+        assert_eq!(index["rollouts"][1]["detail"], "the sandbox is closed");
         assert_eq!(index["rollouts"][0]["text"], "é");
         assert_eq!(index["rollouts"][0]["prompt"], "sum-1");
     }

@@ -11,6 +11,8 @@ export type Prompt = {
   readonly solution?: string;
   /** What the row says of tests, in its data set's own format; the code reward reads it. Such a prompt asks for a program. */
   readonly tests?: unknown;
+  /** The JSON text of `tests`, where numbers in it lose something once parsed: 1.0 is 1, 2^53 + 1 is 2^53. */
+  readonly testsText?: string;
   /** The head of the function that a program must define. */
   readonly starter?: string;
   /** The set that the row says it is of (`source`, `data_source`): it chooses the reward. */

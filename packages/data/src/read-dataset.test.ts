@@ -106,3 +106,17 @@ test("tests of a program are found under any field of their data set's family", 
   expect(parse([{ problem: "Add one.", ...packed }]).prompts[0]?.tests).toEqual(packed);
   expect(() => parse([{ problem: "Add one.", metadata: "{}" }])).toThrow('field "answer" is missing');
 });
+
+test("where parsed tests would lose a float or a digit, their text is kept as it is written", () => {
+  const line = (tests: string) =>
+    `{"tests": 0, "problem": "f", "note": {"tests": 1.5}, "tests" : ${tests} , "id": "x"}`;
+  const read = (text: string) => parseDataset(`${text}\n`, "set.jsonl", { need: "answer" }).prompts[0];
+  const exact = '{"inputs": [[1.0], [9007199254740993]], "outputs": [[1e2], ["\\"}, 1.0"]], "fn_name": "f"}';
+  expect(read(line(exact))).toMatchObject({ testsText: exact, tests: { inputs: [[1], [2 ** 53]] } });
+  const same = '{"inputs": ["1.0"], "outputs": ["\\\\", -12]}';
+  expect(read(line(same))).toMatchObject({ tests: { inputs: ["1.0"] } });
+  expect(read(line(same))?.testsText).toBeUndefined();
+  const fields = '{"problem": "f", "public_tests": {"input": [1.0]}, "x": 2.5, "private_tests": {"input": []}}';
+  expect(read(fields)?.testsText).toBe('{"public_tests":{"input": [1.0]},"private_tests":{"input": []}}');
+  expect(read('{"problem": "f", "x": 2.5, "private_tests": {"input": []}}')?.testsText).toBeUndefined();
+});

@@ -43,7 +43,7 @@ export function parseDataset(text: string, file: string, { need, limit }: Datase
       leftOut.push(`${place}: the solution's box is empty`);
       continue;
     }
-    const prompt = toPrompt({ ...adapted, ...judgedBy(value) }, adapter, { file, row, need });
+    const prompt = toPrompt({ ...adapted, ...judgedBy(value, line) }, adapter, { file, row, need });
     const before = rowOfId.get(prompt.id);
     if (before !== undefined) {
       throw new DataError("bad-row", `${place}: id "${prompt.id}" is also that of row ${before}; make ids unique`);

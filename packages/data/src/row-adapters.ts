@@ -1,5 +1,6 @@
 // Row adapters: how the rows of well-known data sets become prompts. The first row decides, and the choice is reported.
 import { z } from "zod";
+import { exactText } from "./exact-text.ts";
 import type { Message } from "./prompt.ts";
 
 /** A row as read: what of it was found, before anything is required of it. */
@@ -14,7 +15,12 @@ export type AdaptedRow = {
 };
 
 /** What decides how a response to the row is judged, beside its answer. */
-export type JudgedBy = { readonly source?: string; readonly tests?: unknown; readonly starter?: string };
+export type JudgedBy = {
+  readonly source?: string;
+  readonly tests?: unknown;
+  readonly testsText?: string;
+  readonly starter?: string;
+};
 
 /** `fields` names where question, answer and solution come from, for reports. */
 export type RowAdapter = { readonly name: string; readonly fields: string; adapt(row: unknown): AdaptedRow };
@@ -152,8 +158,8 @@ const testFields = [
   ["public_tests", "private_tests", "generated_tests"],
 ] as const;
 
-/** The row's source, tests and starter code, where it has them; tests stay as they are written. */
-export function judgedBy(row: unknown): JudgedBy {
+/** The row's source, tests and starter code, where it has them; tests stay as they are written. `line` is the row's text. */
+export function judgedBy(row: unknown, line: string): JudgedBy {
   const fields = z.record(z.string(), z.unknown()).safeParse(row).data ?? {};
   const has = (name: string) => fields[name] !== undefined && fields[name] !== null && fields[name] !== "";
   const text = (...names: string[]) => names.map((name) => fields[name]).find((value) => typeof value === "string");
@@ -163,9 +169,11 @@ export function judgedBy(row: unknown): JudgedBy {
   const tests = has("tests")
     ? fields.tests
     : own && Object.fromEntries(own.filter(has).map((name) => [name, fields[name]]));
+  const testsText = tests === undefined ? undefined : exactText(line, has("tests") ? "tests" : (own ?? []).filter(has));
   return {
     ...(source?.trim() && { source }),
     ...(tests !== undefined && { tests }),
+    ...(testsText !== undefined && { testsText }),
     ...(starter?.trim() && { starter }),
   };
 }

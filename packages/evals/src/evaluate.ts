@@ -1,9 +1,9 @@
 // Evaluation: n responses per problem, their mean (avg@n) with its error, pass@k, lengths; metrics under the field's names.
-import { mapAtMost, rewardsAtOnce } from "@gradus/rewards";
+import { detailOf, fault, kindOf, mapAtMost, rewardsAtOnce, type Verdict } from "@gradus/rewards";
 import { EvaluationError } from "./evaluation-error.ts";
 import type { Generation, Generator, PromptInput } from "./generator.ts";
 import { passAtK } from "./pass-at-k.ts";
-import type { EvalVerdict, Task } from "./task.ts";
+import type { Task } from "./task.ts";
 
 export type EvaluateOptions = {
   readonly n: number;
@@ -22,7 +22,15 @@ export type ProblemResult = {
   readonly mean: number;
   readonly correct: number;
   readonly graded: number;
-  readonly responses: readonly { readonly text: string; readonly length: number; readonly kind: string }[];
+  readonly responses: readonly JudgedResponse[];
+};
+
+/** A response with its verdict's kind ("fault" where there is no grade) and, where the verdict says why, its detail. */
+export type JudgedResponse = {
+  readonly text: string;
+  readonly length: number;
+  readonly kind: string;
+  readonly detail?: string;
 };
 
 export type EvalResult = {
@@ -89,6 +97,8 @@ export async function evaluate<P extends { readonly id: string }>(
   return summarize(task.name, problems, generations.flat(), options);
 }
 
+const noResponse = fault("the generator gave none");
+
 /** A problem's result with its scores, which the summary needs. */
 type ScoredProblem = ProblemResult & { readonly scores: readonly number[] };
 
@@ -96,20 +106,21 @@ function resultOf(
   task: string,
   id: string,
   generations: readonly Generation[],
-  verdicts: readonly EvalVerdict[],
+  verdicts: readonly Verdict[],
 ): ScoredProblem {
   const graded = verdicts.filter((verdict) => verdict.status === "graded");
   if (graded.length === 0) {
+    const [first = noResponse] = verdicts;
     throw new EvaluationError(
       "all-faults",
-      `task ${task}: no response to problem ${id} was graded (${reasonOf(verdicts[0])})`,
+      `task ${task}: no response to problem ${id} was graded (${detailOf(first)})`,
     );
   }
-  const responses = generations.map(({ text, tokens }, index) => ({
-    text,
-    length: tokens.length,
-    kind: kindOf(verdicts[index]),
-  }));
+  const responses = generations.map(({ text, tokens }, index) => {
+    const verdict = verdicts[index] ?? noResponse;
+    const detail = detailOf(verdict);
+    return { text, length: tokens.length, kind: kindOf(verdict), ...(detail !== undefined && { detail }) };
+  });
   const scores = graded.map(({ score }) => score);
   const correct = graded.filter(({ kind }) => kind === "correct").length;
   return { id, mean: mean(scores), correct, graded: graded.length, responses, scores };
@@ -152,14 +163,6 @@ function summarize(
     problems: problems.map(({ scores, ...problem }) => problem),
     metrics,
   };
-}
-
-function kindOf(verdict: EvalVerdict | undefined): string {
-  return verdict?.status === "graded" ? verdict.kind : "fault";
-}
-
-function reasonOf(verdict: EvalVerdict | undefined): string {
-  return verdict?.status === "fault" ? verdict.reason : "the generator gave none";
 }
 
 function mean(values: readonly number[]): number {

@@ -1,10 +1,6 @@
 // A task: problems and how a response is judged.
+import type { Verdict } from "@gradus/rewards";
 import type { Generation, PromptInput } from "./generator.ts";
-
-/** What a judge says of a response (the rewards package's Verdict fulfils it). */
-export type EvalVerdict =
-  | { readonly status: "graded"; readonly score: number; readonly kind: string }
-  | { readonly status: "fault"; readonly reason: string };
 
 /** A response on its way to the judge; `promptText` is there when the prompt was given as text. */
 export type EvalRollout<P> = {
@@ -20,5 +16,5 @@ export type Task<P extends { readonly id: string } = { readonly id: string }> = 
   readonly name: string;
   readonly problems: readonly P[];
   readonly promptInput: (problem: P) => PromptInput | Promise<PromptInput>;
-  readonly judge: (rollout: EvalRollout<P>) => Promise<EvalVerdict>;
+  readonly judge: (rollout: EvalRollout<P>) => Promise<Verdict>;
 };

@@ -41,4 +41,4 @@ export {
 export { RewardError } from "./reward-error.ts";
 export { defaultLimits, type Sandbox, type SandboxOptions, startSandbox } from "./sandbox/sandbox.ts";
 export { SandboxError } from "./sandbox/sandbox-error.ts";
-export { fault, type Verdict, type VerdictKind, verdictKinds } from "./verdict.ts";
+export { detailOf, fault, kindOf, type Verdict, type VerdictKind, verdictKinds } from "./verdict.ts";

@@ -3,13 +3,15 @@ import { fault, toVerdict, type Verdict } from "./verdict.ts";
 
 /**
  * What a reward may know of the prompt: any object with an id. The math and exact rewards read `answer`, the code reward
- * `tests` (as its data set writes them); `source` says where the prompt comes from.
+ * `tests` (as its data set writes them), or rather their JSON text where there is `testsText`, in which a float like 1.0 is
+ * not yet an integer; `source` says where the prompt comes from.
  */
 export type RewardPrompt = {
   readonly id: string;
   readonly answer?: string;
   readonly source?: string;
   readonly tests?: unknown;
+  readonly testsText?: string;
 };
 
 /**

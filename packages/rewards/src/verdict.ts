@@ -41,6 +41,16 @@ export function toVerdict(result: unknown): Verdict {
   return parsed.data;
 }
 
+/** The kind of a verdict in records: the grade's, or "fault". */
+export function kindOf(verdict: Verdict): VerdictKind | "fault" {
+  return verdict.status === "fault" ? "fault" : verdict.kind;
+}
+
+/** Why a verdict is what it is, where it says so. */
+export function detailOf(verdict: Verdict): string | undefined {
+  return verdict.status === "fault" ? verdict.reason : verdict.detail;
+}
+
 /** A fault with its reason. */
 export function fault(reason: string): Verdict {
   return { status: "fault", reason };

@@ -2,7 +2,7 @@
 export { type AdvantageStd, rolloutAdvantages } from "./advantage.ts";
 export { RlError, type RlErrorCode } from "./error.ts";
 export { type Filtered, filterGroups, type OverlongFiltering } from "./filter.ts";
-export { groupRollouts, type RolloutVerdict } from "./group.ts";
+export { groupRollouts } from "./group.ts";
 export { grpoLoop } from "./loop.ts";
 export {
   type GrpoOptions,
@@ -10,7 +10,6 @@ export {
   type LoopState,
   type OptimizerOptions,
   type RecordedStep,
-  type RolloutColumns,
   type Source,
   startLoop,
 } from "./loop-options.ts";
@@ -23,6 +22,7 @@ export type {
   PromptInput,
   PromptText,
   RolloutBatch,
+  RolloutColumns,
   RolloutInfo,
   RolloutOptions,
   StepMetrics,

@@ -1,5 +1,6 @@
 // Judging beside sampling: the verdicts are the same, whenever a rollout is told of.
 import { expect, test } from "bun:test";
+import type { Verdict } from "@gradus/rewards";
 import { startJudging } from "./judge-rollouts.ts";
 import type { JudgedRollout } from "./loop-options.ts";
 import type { FinishReason, RolloutInfo } from "./policy.ts";
@@ -17,7 +18,7 @@ const rollouts = [rollout(0), rollout(1, "length"), rollout(2), rollout(3, "abor
 
 type Asked = JudgedRollout<{ id: string }>;
 
-function judging(judge: (rollout: Asked) => Promise<{ status: "graded"; score: number; kind: string }>) {
+function judging(judge: (rollout: Asked) => Promise<Verdict>) {
   let now = 0;
   return startJudging(prompts, inputs, { groupSize, overlongFiltering: "exclude", judge, clock: () => now++ });
 }

@@ -1,16 +1,13 @@
 // The reward's turn in a step: asks for the verdicts that count, some at a time, while later rollouts are still sampled.
-import { limitAtOnce, rewardsAtOnce } from "@gradus/rewards";
+import { limitAtOnce, rewardsAtOnce, type Verdict } from "@gradus/rewards";
 import { isFiltered, type OverlongFiltering } from "./filter.ts";
-import type { RolloutVerdict } from "./group.ts";
 import type { JudgedRollout } from "./loop-options.ts";
 import type { FinishedRollout, PromptInput, RolloutInfo } from "./policy.ts";
-
-type Verdict = RolloutVerdict | undefined;
 
 export type JudgeOptions<P> = {
   readonly groupSize: number;
   readonly overlongFiltering: OverlongFiltering;
-  readonly judge: (rollout: JudgedRollout<P>) => Promise<RolloutVerdict>;
+  readonly judge: (rollout: JudgedRollout<P>) => Promise<Verdict>;
   readonly clock: () => number;
 };
 
@@ -24,7 +21,7 @@ export type Judging = {
    * One verdict per rollout, in the order of `rollouts`; undefined for truncated ones that overlong filtering takes the
    * reward from, which are not graded. An aborted rollout is unfinished for reasons outside the policy, so it is a fault.
    */
-  readonly verdicts: (rollouts: readonly RolloutInfo[]) => Promise<Verdict[]>;
+  readonly verdicts: (rollouts: readonly RolloutInfo[]) => Promise<(Verdict | undefined)[]>;
   /** Seconds in which at least one verdict was being made, also those in which others were still sampled. */
   readonly seconds: () => number;
 };
@@ -35,12 +32,12 @@ export function startJudging<P>(
   inputs: readonly PromptInput[],
   { groupSize, overlongFiltering, judge, clock }: JudgeOptions<P>,
 ): Judging {
-  const asked = new Map<number, Promise<Verdict>>();
+  const asked = new Map<number, Promise<Verdict | undefined>>();
   const limited = limitAtOnce(rewardsAtOnce);
   const busy = busySeconds(clock);
   let isStopped = false;
 
-  async function ask({ promptIndex, text, finishReason, length }: FinishedRollout): Promise<Verdict> {
+  async function ask({ promptIndex, text, finishReason, length }: FinishedRollout): Promise<Verdict | undefined> {
     const prompt = prompts[promptIndex];
     if (prompt === undefined) throw new Error(`the policy answered prompt ${promptIndex} of ${prompts.length}`);
     if (finishReason === "abort") return { status: "fault", reason: "the rollout was aborted" };
@@ -53,7 +50,7 @@ export function startJudging<P>(
     });
   }
 
-  function verdictOf(rollout: FinishedRollout): Promise<Verdict> {
+  function verdictOf(rollout: FinishedRollout): Promise<Verdict | undefined> {
     const place = rollout.promptIndex * groupSize + rollout.rolloutIndex;
     const verdict = asked.get(place) ?? ask(rollout);
     asked.set(place, verdict);
@@ -98,10 +95,4 @@ function busySeconds(clock: () => number) {
 function textOf(input: PromptInput | undefined): string | undefined {
   if (typeof input === "object" && "text" in input) return input.text;
   return typeof input === "string" ? input : undefined;
-}
-
-/** The kind of a rollout in records: its verdict's, "fault", or "truncated" where it was not graded. */
-export function kindOf(verdict: RolloutVerdict | undefined): string {
-  if (!verdict) return "truncated";
-  return verdict.status === "fault" ? "fault" : verdict.kind;
 }

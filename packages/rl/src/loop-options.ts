@@ -1,10 +1,17 @@
 // What the RL loop is given, and the state that it keeps: plain data, so that a checkpoint can hold it.
 
+import type { Verdict } from "@gradus/rewards";
 import type { AdvantageStd } from "./advantage.ts";
 import { RlError } from "./error.ts";
 import type { OverlongFiltering } from "./filter.ts";
-import type { RolloutVerdict } from "./group.ts";
-import type { FinishReason, PromptInput, RolloutBatch, StepMetrics, TrainablePolicy } from "./policy.ts";
+import type {
+  FinishReason,
+  PromptInput,
+  RolloutBatch,
+  RolloutColumns,
+  StepMetrics,
+  TrainablePolicy,
+} from "./policy.ts";
 import type { PlateauRule, StageEndRules } from "./stage-end.ts";
 import type { WeightOptions } from "./weights.ts";
 
@@ -36,9 +43,6 @@ export type OptimizerOptions = {
   readonly microBatchTokens?: number;
 };
 
-/** One entry per rollout: scores (NaN where there is none), kinds (of the verdict, "fault" or "truncated"), advantages. */
-export type RolloutColumns = { scores: Float32Array; kinds: readonly string[]; advantages: Float32Array };
-
 /** A step as it is recorded: its prompts, the epoch that they are of, and its number in the stage, from 0. */
 export type RecordedStep<P> = { readonly items: readonly P[]; readonly epoch: number; readonly step: number };
 
@@ -47,7 +51,7 @@ export type GrpoOptions<P> = WeightOptions & {
   readonly prompts: Source<P>;
   readonly promptInput: (prompt: P) => PromptInput | Promise<PromptInput>;
   /** The verdict on one rollout; retries of faults are its own affair. */
-  readonly judge: (rollout: JudgedRollout<P>) => Promise<RolloutVerdict>;
+  readonly judge: (rollout: JudgedRollout<P>) => Promise<Verdict>;
   readonly seed: bigint | number;
   /** Index of the stage in the run; part of every rollout's random stream. */
   readonly stage: number;

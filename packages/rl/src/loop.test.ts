@@ -2,7 +2,14 @@ import { expect, test } from "bun:test";
 import { grpoLoop } from "./loop.ts";
 import { type GrpoOptions, startLoop } from "./loop-options.ts";
 import type { StepRecord } from "./metrics.ts";
-import type { FinishReason, RolloutBatch, StepMetrics, StepOptions, TrainablePolicy } from "./policy.ts";
+import type {
+  FinishReason,
+  RolloutBatch,
+  RolloutColumns,
+  StepMetrics,
+  StepOptions,
+  TrainablePolicy,
+} from "./policy.ts";
 
 type Prompt = { id: string; answer: string; source?: string };
 type Response = { text: string; length: number; finishReason?: FinishReason };
@@ -133,6 +140,7 @@ test("a step: weights of the group with variance, record, columns, closed batch"
     {
       scores: new Float32Array([1, 0, 1, 1]),
       kinds: ["correct", "wrong", "correct", "correct"],
+      details: [null, null, null, null],
       advantages: new Float32Array([0.5, -0.5, 0, 0]),
       items: prompts,
       epoch: 0,
@@ -241,8 +249,12 @@ test("a fault leaves the batch; a step of faults alone stops the run", async () 
     ],
   ];
   const { policy, steps } = scriptedPolicy([some]);
-  const { records } = await collect(grpoLoop(options(policy)));
-  expect(records[0]).toMatchObject({ "reward/fault": 1, "batch/dropped_fault": 1 });
+  const columns: RolloutColumns[] = [];
+  const record = async (_batch: RolloutBatch, given: RolloutColumns) => void columns.push(given);
+  const { records } = await collect(grpoLoop(options(policy, { record })));
+  expect(records[0]).toMatchObject({ "reward/fault": 1 });
+  expect(columns[0]?.kinds[2]).toBe("fault");
+  expect(columns[0]?.details).toEqual([null, null, "judge died"]);
   expect(steps[0]?.weights).toEqual(new Float32Array([1 / 8, -1 / 8, 0]));
   const all = scriptedPolicy([[[{ text: "broken", length: 1 }]]]);
   await expect(collect(grpoLoop(options(all.policy)))).rejects.toThrow(

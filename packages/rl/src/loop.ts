@@ -1,9 +1,10 @@
 // The one RL loop: GRPO, strictly on-policy (arXiv 2506.13284, equation 1). A step is prompts → rollout → reward → filter →
 // advantages → weights → update → record; one update per batch, no KL term, no entropy bonus.
+import { detailOf, kindOf } from "@gradus/rewards";
 import { rolloutAdvantages } from "./advantage.ts";
 import { filterGroups } from "./filter.ts";
 import { groupRollouts } from "./group.ts";
-import { kindOf, startJudging } from "./judge-rollouts.ts";
+import { startJudging } from "./judge-rollouts.ts";
 import { advance, checkGrpoOptions, type GrpoOptions, type LoopPrompt } from "./loop-options.ts";
 import { meanScore, type StepRecord, startTiming, stepRecord } from "./metrics.ts";
 import { type StageEnd, stageEnd } from "./stage-end.ts";
@@ -77,7 +78,8 @@ async function grpoStep<P extends LoopPrompt>(
     // 8. Record.
     const columns = {
       scores: filtered.scores,
-      kinds: verdicts.map(kindOf),
+      kinds: verdicts.map((verdict) => (verdict === undefined ? "truncated" : kindOf(verdict))),
+      details: verdicts.map((verdict) => (verdict && detailOf(verdict)) ?? null),
       advantages: Float32Array.from(advantages),
     };
     await options.record?.(batch, columns, { items, epoch, step: state.step });

@@ -1,8 +1,7 @@
 // The metrics record of a step, under the names of the field (verl's, TRL's). A statistic over nothing
 // (no score, no update) is left out of the record rather than reported as 0.
-import { verdictKinds } from "@gradus/rewards";
+import { type Verdict, verdictKinds } from "@gradus/rewards";
 import { type Filtered, hasZeroVariance } from "./filter.ts";
-import type { RolloutVerdict } from "./group.ts";
 import type { LoopPrompt, LoopState } from "./loop-options.ts";
 import type { RolloutBatch, StepMetrics, TrainingBatch } from "./policy.ts";
 
@@ -13,7 +12,7 @@ export type StepRecord = { [name: string]: number };
 type FinishedStep = {
   readonly batch: RolloutBatch;
   readonly items: readonly LoopPrompt[];
-  readonly verdicts: readonly (RolloutVerdict | undefined)[];
+  readonly verdicts: readonly (Verdict | undefined)[];
   readonly filtered: Filtered;
   readonly advantages: Float64Array;
   readonly rate: number;
@@ -64,13 +63,12 @@ function given(scores: Float32Array): number[] {
 }
 
 /** What the reward and the filter found: scores, group shares, verdict kinds and everything dropped. */
-function rewardMetrics(verdicts: readonly (RolloutVerdict | undefined)[], filtered: Filtered): StepRecord {
+function rewardMetrics(verdicts: readonly (Verdict | undefined)[], filtered: Filtered): StepRecord {
   const record: StepRecord = {
     ...spread("critic/score", given(filtered.scores)),
     "reward/fault": filtered.dropped.fault,
     "batch/dropped_truncated": filtered.dropped.truncated,
     "batch/dropped_zero_std": filtered.dropped.zeroStd,
-    "batch/dropped_fault": filtered.dropped.fault,
     "batch/group_too_small": filtered.dropped.tooSmall,
   };
   for (const kind of verdictKinds) {
@@ -104,7 +102,7 @@ function sourceMetrics({ batch, items, filtered }: FinishedStep): StepRecord {
 }
 
 /** How many verdicts were made under which tier of the sandbox; nothing where none needed it. */
-function tierMetrics(verdicts: readonly (RolloutVerdict | undefined)[]): StepRecord {
+function tierMetrics(verdicts: readonly (Verdict | undefined)[]): StepRecord {
   const record: StepRecord = {};
   for (const verdict of verdicts) {
     if (verdict?.status !== "graded" || verdict.tier === undefined) continue;

@@ -59,16 +59,24 @@ export interface TrainingBatch {
   close(): void;
 }
 
+/** What a rollout file holds beside the rollouts: one entry for each. */
+export type RolloutColumns = {
+  /** NaN where there is none. */
+  readonly scores: Float32Array;
+  /** Of the verdict, "fault" or "truncated". */
+  readonly kinds: readonly string[];
+  /** Why the verdict is what it is, or why there is none; null where nothing was said. */
+  readonly details: readonly (string | null)[];
+  readonly advantages: Float32Array;
+};
+
 export interface RolloutBatch extends TrainingBatch {
   readonly rollouts: readonly RolloutInfo[];
   readonly responseTokens: number;
   readonly entropy: number;
   readonly entropyRaw: number;
-  /** Writes the step's rollout file; one score, kind and advantage per rollout. */
-  record(
-    file: string,
-    columns: { scores: Float32Array; kinds: readonly string[]; advantages: Float32Array },
-  ): Promise<void>;
+  /** Writes the step's rollout file. */
+  record(file: string, columns: RolloutColumns): Promise<void>;
 }
 
 export type RolloutOptions = {

@@ -1,6 +1,6 @@
 // What stops a run at once: an update that was not on-policy, updates that are not finite, a reward that always faults.
+import type { Verdict } from "@gradus/rewards";
 import { RlError } from "./error.ts";
-import type { RolloutVerdict } from "./group.ts";
 import type { LoopState } from "./loop-options.ts";
 import type { StepMetrics } from "./policy.ts";
 
@@ -28,7 +28,7 @@ export function stopWhenNonFinite(state: LoopState, maxSkippedInARow: number): v
 }
 
 /** A reward that faults on every rollout that it was asked about will not get better by itself. */
-export function stopWhenAllFaulted(verdicts: readonly (RolloutVerdict | undefined)[]): void {
+export function stopWhenAllFaulted(verdicts: readonly (Verdict | undefined)[]): void {
   const asked = verdicts.filter((verdict) => verdict !== undefined);
   const [first] = asked;
   if (first?.status !== "fault" || !asked.every(({ status }) => status === "fault")) return;

@@ -33,8 +33,8 @@ export function rolloutBatch(policy: NativePolicy, handle: NativeBatch): Rollout
     responseTokens,
     entropy: overTokens((rollout) => rollout.entropy),
     entropyRaw: overTokens((rollout) => rollout.entropyRaw),
-    record: (file, { scores, kinds, advantages }) =>
-      fromNative(() => policy.record(handle, file, scores, [...kinds], advantages)),
+    record: (file, { scores, kinds, details, advantages }) =>
+      fromNative(() => policy.record(handle, file, scores, [...kinds], advantages, [...details])),
     close: () => handle.close(),
   };
   handles.set(batch, handle);

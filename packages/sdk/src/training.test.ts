@@ -127,10 +127,12 @@ test("the rollout file holds what its index says", async () => {
   const file = join(temporaryFolder(), "rollouts", "math-1-3.bin");
   const kinds = ["correct", "wrong", "fault", "correct", "wrong", "truncated"];
   const scores = Float32Array.of(1, 0, Number.NaN, 1, 0, Number.NaN);
-  await batch.record(file, { scores, kinds, advantages: new Float32Array(6) });
+  const details = [null, "test 1 of 2: printed 3", "the reward threw", null, null, null];
+  await batch.record(file, { scores, kinds, details, advantages: new Float32Array(6) });
   const bytes = readFileSync(file);
   expect(bytes.subarray(0, 8).toString()).toBe("GRADROLL");
   const index = JSON.parse(readFileSync(file.replace(".bin", ".json"), "utf8"));
+  expect(index.rollouts.map(({ detail }: { detail: string | null }) => detail)).toEqual(details);
   expect(
     index.rollouts.map((entry: { kind: string; score: number | null; prompt: string }) => [
       entry.prompt,
@@ -144,10 +146,10 @@ test("the rollout file holds what its index says", async () => {
   const mask = [...bytes.subarray(bytes.length - batch.responseTokens)];
   const expected = batch.rollouts.flatMap(({ length }, place) => Array.from({ length }, () => (place === 1 ? 1 : 0)));
   expect(mask).toEqual(expected);
-  const short = await failure(() => batch.record(file, { scores, kinds: [], advantages: scores }));
+  const short = await failure(() => batch.record(file, { scores, kinds: [], details, advantages: scores }));
   expect(short).toMatchObject({ code: "bad-input", message: "kinds has 0 entries, expected one per rollout: 6" });
   batch.close();
-  expect((await failure(() => batch.record(file, { scores, kinds, advantages: scores }))).code).toBe("closed");
+  expect((await failure(() => batch.record(file, { scores, kinds, details, advantages: scores }))).code).toBe("closed");
 });
 
 test("a resumed policy goes on to the same bits; damage is found", async () => {

@@ -52,3 +52,14 @@ test("many small problems are kept, which a bound of their number would not", ()
   for (const prompt of [...prompts, ...prompts]) problem(prompt);
   expect(reads).toEqual(Array(1000).fill(2));
 });
+
+test("the text of tests counts, in which a float is not yet an integer", () => {
+  const tests = { inputs: [[1]], outputs: [2], fn_name: "f" };
+  const testsText = '{"inputs": [[1.0]], "outputs": [2], "fn_name": "f"}';
+  const valuesOf = (prompt: RewardPrompt) => {
+    const problem = problemReader()(prompt);
+    return typeof problem === "object" && problem.mode === "functional" ? problem.tests[0]?.values : problem;
+  };
+  expect(valuesOf({ id: "a", tests })).toEqual([1]);
+  expect(valuesOf({ id: "b", tests, testsText })).toEqual([{ f: "1.0" }]);
+});

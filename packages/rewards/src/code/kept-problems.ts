@@ -30,7 +30,7 @@ export function problemReader(sizeMax = keptSizeMax): (prompt: RewardPrompt) => 
 function readOrSay(prompt: RewardPrompt): Problem | string {
   if (prompt.tests === undefined) return `prompt ${prompt.id} has no tests`;
   try {
-    return readProblem(prompt.tests);
+    return readProblem(prompt.testsText ?? prompt.tests);
   } catch (error) {
     if (error instanceof FormatError) return `prompt ${prompt.id}: ${error.message}`;
     throw error;
