@@ -1,11 +1,6 @@
-// What moves values between buffers. Each reads and writes every value once.
+// What moves values between buffers: each value is read and written once.
 #include "common/types.cuh"
 #include "copy/copy.h"
-
-GRADUS_KERNEL(256, add_f32, AddParams) {
-  const uint64_t i = uint64_t{blockIdx.x} * 256 + threadIdx.x;
-  if (i < p.elements) p.y[i] += p.x[i];
-}
 
 // A block copies 256 columns of one row.
 GRADUS_KERNEL(256, copy_rows_bf16, CopyRowsParams) {

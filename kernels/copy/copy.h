@@ -1,17 +1,9 @@
-// Parameters and table of what moves values between buffers: sums of two, and rows of another stride.
+// Parameters and table of what moves values between buffers: rows to another stride.
 #pragma once
 
 #include <cstdint>
 
 struct bf16;
-
-/// y[elements] += x[elements]
-struct AddParams {
-  float* y;
-  const float* x;
-  uint64_t elements;
-};
-static_assert(sizeof(AddParams) == 24, "mirrored in Rust");
 
 /// to[m, n] = from[m, n]; columns n to ld_to become zero. Any leading dimensions.
 struct CopyRowsParams {
@@ -21,7 +13,5 @@ struct CopyRowsParams {
 };
 static_assert(sizeof(CopyRowsParams) == 32, "mirrored in Rust");
 
-// add_f32: grid ceil(elements / 256). copy_rows_bf16: grid (m, ceil(ld_to / 256)).
-#define GRADUS_COPY_KERNELS(X)  \
-  X(add_f32, AddParams, 256, 0) \
-  X(copy_rows_bf16, CopyRowsParams, 256, 0)
+// copy_rows_bf16: grid (m, ceil(ld_to / 256)).
+#define GRADUS_COPY_KERNELS(X) X(copy_rows_bf16, CopyRowsParams, 256, 0)

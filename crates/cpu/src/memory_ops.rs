@@ -1,12 +1,13 @@
-//! Copies between host and buffers, and the addition of two buffers.
+//! Copies between host and buffers and from one buffer to another, and the addition of rows that ops share.
 
 use crate::CpuBackend;
-use crate::activation::{load_rest, run_rows, store_rest};
+use crate::activation::{is_bf16, load_rest, run_rows, store_rest};
 use crate::buffer::{Buffer, range_end};
 use crate::pool::DisjointMut;
 use crate::vector::{Vector, dispatch_vector};
 use gradus_ops::{LANES, Result};
 use gradus_tensor::Element;
+use half::bf16;
 
 /// Copies `src` to `dst[offset..]`.
 pub(crate) fn write<T: Element>(dst: &mut Buffer, offset: usize, src: &[T]) -> Result<()> {
@@ -22,14 +23,33 @@ pub(crate) fn read<T: Element>(src: &Buffer, offset: usize, dst: &mut [T]) -> Re
     Ok(())
 }
 
-/// y[..len] += x[..len]
-pub(crate) fn add(backend: &CpuBackend, y: &mut Buffer, x: &Buffer, len: usize) -> Result<()> {
-    let x = x.f32("add", "x", len)?;
-    let y = DisjointMut::new(y.f32_mut("add", "y", len)?);
+/// See [`gradus_ops::Backend::copy`]; each buffer comes with its offset.
+pub(crate) fn copy(
+    backend: &CpuBackend,
+    (src, src_offset): (&Buffer, usize),
+    (dst, dst_offset): (&mut Buffer, usize),
+    len: usize,
+) -> Result<()> {
+    if is_bf16("copy", "src", src)? {
+        copy_of::<bf16>(backend, (src, src_offset), (dst, dst_offset), len)
+    } else {
+        copy_of::<f32>(backend, (src, src_offset), (dst, dst_offset), len)
+    }
+}
+
+fn copy_of<T: Element>(
+    backend: &CpuBackend,
+    (src, src_offset): (&Buffer, usize),
+    (dst, dst_offset): (&mut Buffer, usize),
+    len: usize,
+) -> Result<()> {
+    let src_end = range_end("copy", "src", src_offset, len, src.len())?;
+    let dst_end = range_end("copy", "dst", dst_offset, len, dst.len())?;
+    let src = &src.slice::<T>("copy", "src", src_end)?[src_offset..];
+    let dst = DisjointMut::new(&mut dst.slice_mut::<T>("copy", "dst", dst_end)?[dst_offset..]);
     run_rows(&backend.pool, len, 1, &|start, end| {
         // SAFETY: the ranges of one run do not overlap.
-        let y = unsafe { y.range(start, end - start) };
-        add_range(backend.level, y, &x[start..end]);
+        unsafe { dst.range(start, end - start) }.copy_from_slice(&src[start..end]);
     });
     Ok(())
 }

@@ -5,6 +5,7 @@
 use gradus_cpu::{CpuBackend, Level};
 use gradus_ops::{Backend, Error, Precision};
 use gradus_tensor::DType;
+use gradus_testing::on_backend::{buffer, halves, read, read_floats, rounded};
 use gradus_testing::uniform;
 use half::bf16;
 
@@ -31,18 +32,23 @@ fn buffers_are_zeroed_written_and_read_from_any_offset() {
 }
 
 #[test]
-fn add_is_elementwise_up_to_len() {
+fn a_copy_moves_its_stretch_and_no_more() {
     let backend = backend();
-    for len in [1, 7, 99, 70_000] {
+    for len in [2, 7, 99, 70_000] {
         let (x, y) = (uniform(1, len), uniform(2, len));
-        let (mut sum, mut other) = (backend.alloc(DType::F32, len).unwrap(), backend.alloc(DType::F32, len).unwrap());
-        backend.write(&mut sum, 0, &y).unwrap();
-        backend.write(&mut other, 0, &x).unwrap();
-        backend.add(&mut sum, &other, len - 1).unwrap();
-        let mut found = vec![0.0; len];
-        backend.read(&sum, 0, &mut found).unwrap();
-        let expected: Vec<f32> = (0..len).map(|i| if i < len - 1 { y[i] + x[i] } else { y[i] }).collect();
-        assert_eq!(found, expected);
+        let expected: Vec<f32> = (0..len).map(|i| if i == 0 { y[i] } else { x[i - 1] }).collect();
+        let (src, mut dst) = (buffer(&backend, &x), buffer(&backend, &y));
+        backend.copy(&src, 0, &mut dst, 1, len - 1).unwrap();
+        assert_eq!(read::<_, f32>(&backend, &dst), expected);
+        let (src, mut dst) = (halves(&backend, &x), halves(&backend, &y));
+        backend.copy(&src, 0, &mut dst, 1, len - 1).unwrap();
+        assert_eq!(read_floats(&backend, DType::BF16, &dst), rounded(&expected));
+        let error = backend.copy(&src, 1, &mut dst, 0, len).unwrap_err();
+        assert!(matches!(error, Error::Length { what: "src", .. }), "{error}");
+        let error = backend.copy(&src, 0, &mut dst, 1, len).unwrap_err();
+        assert!(matches!(error, Error::Length { what: "dst", .. }), "{error}");
+        let error = backend.copy(&buffer(&backend, &x), 0, &mut dst, 0, len).unwrap_err();
+        assert!(matches!(error, Error::DType { what: "dst", found: "BF16", expected: "F32", .. }), "{error}");
     }
 }
 

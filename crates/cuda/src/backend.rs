@@ -64,8 +64,8 @@ impl Backend for CudaBackend {
     fn zero(&self, dst: &mut Buffer, offset: usize, len: usize) -> Result<()> {
         dst.zero(offset, len)
     }
-    fn add(&self, y: &mut Buffer, x: &Buffer, len: usize) -> Result<()> {
-        memory_ops::add(self, y, x, len)
+    fn copy(&self, src: &Buffer, src_offset: usize, dst: &mut Buffer, dst_offset: usize, len: usize) -> Result<()> {
+        memory_ops::copy(self, (src, src_offset), (dst, dst_offset), len)
     }
 
     // ---- parameters ---------------------------------------------------------------------------------------------

@@ -60,8 +60,6 @@ params! {
 
 // copy
 params! {
-    /// y[..elements] += x[..elements]
-    AddParams, 24 { y: Address, x: Address, elements: u64 }
     /// Rows to another stride, in bf16.
     CopyRowsParams, 32 { from: Address, to: Address, m: u32, n: u32, ld_from: u32, ld_to: u32 }
 }
@@ -188,7 +186,6 @@ kernels! {
     // cache
     KV_APPEND: KvAppendParams = "kv_append", 256, 0;
     // copy
-    ADD_F32: AddParams = "add_f32", 256, 0;
     COPY_ROWS_BF16: CopyRowsParams = "copy_rows_bf16", 256, 0;
     // embedding
     EMBEDDING_BF16: EmbeddingParams = "embedding_bf16", 256, 0;

@@ -1,19 +1,29 @@
-//! The addition of two buffers, and what concerns the device as a whole.
+//! Copies from one buffer to another, and what concerns the device as a whole.
 
 use crate::CudaBackend;
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, range_end};
 use crate::device::Call;
-use crate::kernels::{ADD_F32, AddParams};
 use gradus_ops::{DeviceMemory, Result};
 
-/// y[..len] += x[..len]
-pub(crate) fn add(backend: &CudaBackend, y: &mut Buffer, x: &Buffer, len: usize) -> Result<()> {
-    const OP: &str = "add";
-    let params = AddParams { y: y.f32_mut(OP, "y", len)?, x: x.f32(OP, "x", len)?, elements: len as u64 };
-    let call = Call { op: OP, shape: format_args!("[{len}]") };
-    let blocks = len.div_ceil(ADD_F32.threads as usize) as u32;
-    // SAFETY: both lengths were checked.
-    unsafe { backend.launch(call, &ADD_F32, [blocks, 1, 1], &params) }
+/// See [`gradus_ops::Backend::copy`]; each buffer comes with its offset.
+pub(crate) fn copy(
+    backend: &CudaBackend,
+    (src, src_offset): (&Buffer, usize),
+    (dst, dst_offset): (&mut Buffer, usize),
+    len: usize,
+) -> Result<()> {
+    const OP: &str = "copy";
+    let (dtype, device) = (src.dtype(), &backend.device);
+    let src_end = range_end(OP, "src", src_offset, len, src.len())?;
+    let dst_end = range_end(OP, "dst", dst_offset, len, dst.len())?;
+    let from = src.address(OP, "src", dtype, src_end)?.offset(src_offset * dtype.bytes());
+    let to = dst.address_mut(OP, "dst", dtype, dst_end)?.offset(dst_offset * dtype.bytes());
+    if len == 0 {
+        return Ok(());
+    }
+    // SAFETY: both ranges were checked; dst is another buffer than src, so they do not overlap.
+    let status = unsafe { device.driver.copy(device.stream, to, from, len * dtype.bytes()) };
+    device.check(Call { op: OP, shape: format_args!("[{len}]") }, status)
 }
 
 /// Bytes of a GPU's memory; None for the simulator.

@@ -70,9 +70,9 @@ fn a_launch_that_cannot_be_is_an_error_in_words() {
         }
     };
     assert!(launch("no_such_kernel", 1, 0, &[]).contains("no_such_kernel"));
-    assert!(launch("add_f32", 256, 0, &[0; 23]).contains("add_f32"));
-    assert!(launch("add_f32", 257, 0, &[0; 24]).contains("add_f32"));
-    assert!(launch("add_f32", 256, 4, &[0; 24]).contains("add_f32"));
+    assert!(launch("copy_rows_bf16", 256, 0, &[0; 31]).contains("copy_rows_bf16"));
+    assert!(launch("copy_rows_bf16", 257, 0, &[0; 32]).contains("copy_rows_bf16"));
+    assert!(launch("copy_rows_bf16", 256, 4, &[0; 32]).contains("copy_rows_bf16"));
 }
 
 #[test]

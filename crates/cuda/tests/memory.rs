@@ -34,7 +34,10 @@ fn bad_arguments_name_the_op() {
     assert_eq!(message(backend.read(&x, 0, &mut [0_u32; 2])), "read: src has dtype F32, expected U32");
     assert_eq!(message(backend.zero(&mut x, 11, 0)), "zero: dst has 10 elements, expected at least 11");
     let y = backend.alloc(DType::F32, 9).unwrap();
-    assert_eq!(message(backend.add(&mut x, &y, 10)), "add: x has 9 elements, expected at least 10");
+    assert_eq!(message(backend.copy(&y, 2, &mut x, 0, 8)), "copy: src has 9 elements, expected at least 10");
+    assert_eq!(message(backend.copy(&y, 0, &mut x, 3, 8)), "copy: dst has 10 elements, expected at least 11");
+    let halves = backend.alloc(DType::BF16, 9).unwrap();
+    assert_eq!(message(backend.copy(&halves, 0, &mut x, 0, 9)), "copy: dst has dtype F32, expected BF16");
     let refused = backend.alloc_weight(2, 2, Precision::Q8).map(|_| ());
     assert!(message(refused).contains("q8_0 runs on the CPU alone"));
     match backend.alloc(DType::F32, usize::MAX) {
@@ -73,7 +76,7 @@ fn weights_are_those_of_the_cpu_at_every_width() {
 }
 
 #[test]
-fn sums_and_rows_are_those_of_the_cpu() {
+fn copies_and_rows_are_those_of_the_cpu() {
     let (simulated, cpu) = (backend(2), CpuBackend::new(Some(1)).unwrap());
     for dim in [1, 99, 256, 989] {
         let (x, y) = (uniform(1, 7 * dim), uniform(2, 7 * dim));
@@ -86,12 +89,15 @@ fn sums_and_rows_are_those_of_the_cpu() {
     }
 }
 
-/// y + x; rows of x in F32 and in BF16; rows of x added into y.
-fn all_rows<B: Backend>(backend: &B, dim: usize, x: &[f32], y: &[f32], indices: &[u32]) -> [Vec<f32>; 4] {
+/// y with a stretch of x in it, in F32 and in BF16; rows of x in both; rows of x added into y.
+fn all_rows<B: Backend>(backend: &B, dim: usize, x: &[f32], y: &[f32], indices: &[u32]) -> [Vec<f32>; 5] {
     let (picked, rows) = (buffer(backend, indices), indices.len() - 1);
-    let mut sum = buffer(backend, y);
     let full = buffer(backend, x);
-    backend.add(&mut sum, &full, x.len() - 1).unwrap();
+    let mut copied = buffer(backend, y);
+    backend.copy(&full, dim, &mut copied, 3 * dim, 2 * dim + 1).unwrap();
+    backend.copy(&full, dim, &mut copied, 7 * dim, 0).unwrap();
+    let mut copied_halves = halves(backend, y);
+    backend.copy(&halves(backend, x), 3, &mut copied_halves, 2, x.len() - 3).unwrap();
     let gathered = [DType::F32, DType::BF16].map(|dtype| {
         let x = if dtype == DType::F32 { buffer(backend, x) } else { halves(backend, x) };
         let mut out = poisoned(backend, dtype, rows * dim);
@@ -101,7 +107,13 @@ fn all_rows<B: Backend>(backend: &B, dim: usize, x: &[f32], y: &[f32], indices: 
     let mut scattered = buffer(backend, y);
     backend.scatter_add_rows(&full, &picked, 1, rows, dim, &mut scattered).unwrap();
     let [floats, halves] = gathered;
-    [read(backend, &sum), floats, halves, read(backend, &scattered)]
+    [
+        read(backend, &copied),
+        read_floats(backend, DType::BF16, &copied_halves),
+        floats,
+        halves,
+        read(backend, &scattered),
+    ]
 }
 
 #[test]

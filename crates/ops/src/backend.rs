@@ -54,8 +54,15 @@ pub trait Backend: Send + Sync + Sized + 'static {
     fn read<T: Element>(&self, src: &Self::Buffer, offset: usize, dst: &mut [T]) -> Result<()>;
     /// dst[offset..offset + len] = 0
     fn zero(&self, dst: &mut Self::Buffer, offset: usize, len: usize) -> Result<()>;
-    /// y[..len] += x[..len] (f32)
-    fn add(&self, y: &mut Self::Buffer, x: &Self::Buffer, len: usize) -> Result<()>;
+    /// dst[dst_offset..dst_offset + len] = src[src_offset..src_offset + len]; both F32 or both BF16.
+    fn copy(
+        &self,
+        src: &Self::Buffer,
+        src_offset: usize,
+        dst: &mut Self::Buffer,
+        dst_offset: usize,
+        len: usize,
+    ) -> Result<()>;
 
     // ---- parameters ---------------------------------------------------------------------------------------------
     /// A zero matrix. Vectors `[n, 1]` of a bf16 policy hold bf16 values; those of a q8_0 policy are f32.
