@@ -1,8 +1,9 @@
 // The judging suite: tests of Python programs in the sandbox, and math verdicts. No peer: the targets are bounds.
-import { perturbed, rewritten, seededRandom } from "../../packages/rewards/src/gold-variants.ts";
+import { perturbed, rewritten } from "../../packages/rewards/src/__fixtures__/gold-variants.ts";
+import { seededRandom } from "../../packages/rewards/src/__fixtures__/seeded-random.ts";
+import { sharedGoldRows } from "../../packages/rewards/src/__fixtures__/shared-data.ts";
 import { type MathRow, mathGrader } from "../../packages/rewards/src/grade-math.ts";
 import { startSandbox } from "../../packages/rewards/src/sandbox/sandbox.ts";
-import { sharedGoldRows } from "../../packages/rewards/src/shared-data.ts";
 import type { Target, Unit } from "../rows.ts";
 
 /** A work that is ready to be measured. */

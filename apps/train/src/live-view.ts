@@ -8,7 +8,7 @@ import { eventLine } from "./plain-view.ts";
 export type Redraw = ((text: string) => void) & { persist(...text: string[]): void; clear(): void; done(): void };
 
 /** What the block shows: the title line, curves of the phase so far, the last sample. */
-export type LiveState = {
+type LiveState = {
   title: string;
   readonly curves: Map<string, number[]>;
   step: StepEvent | null;
@@ -80,7 +80,7 @@ function updateState(state: LiveState, event: RunEvent, pace: (event: StepEvent)
 }
 
 /** The block as text, every line cut to `columns`. */
-export function liveBlock(state: LiveState, columns: number, memoryGib: number): string {
+function liveBlock(state: LiveState, columns: number, memoryGib: number): string {
   const { step } = state;
   const lines = [[state.title, ...(step === null ? [] : [position(step, state.secondsLeft)])].join(" · ")];
   if (step !== null) lines.push(progressBar(step, Math.min(60, columns - 2)), ...curveLines(state, step, columns));

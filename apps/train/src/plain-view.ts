@@ -27,7 +27,7 @@ function isTold({ limit, stageStep, stageSteps }: StepEvent): boolean {
 }
 
 /** A step in one line; the metrics that a phase does not have are left out. */
-export function stepLine(event: StepEvent, secondsLeft: number | null): string {
+function stepLine(event: StepEvent, secondsLeft: number | null): string {
   const { metrics } = event;
   const part = (label: string, value: number | undefined, text: (value: number) => string = short): string[] =>
     value === undefined ? [] : [`${label} ${text(value)}`];

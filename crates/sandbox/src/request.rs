@@ -47,7 +47,7 @@ pub enum Mode {
     Calls { entry: String, calls: Vec<u8> },
 }
 
-/// One program to run.
+/// One run, as it was asked for: a program, what it is given, its limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
     pub id: u64,

@@ -2,7 +2,7 @@
 export { absolutePaths } from "./absolute-paths.ts";
 export { ConfigError } from "./config-error.ts";
 export { type ConfigInput, defineConfig } from "./config-input.ts";
-export { generateJsonSchema, jsonSchemaText } from "./json-schema.ts";
+export { jsonSchemaText } from "./json-schema.ts";
 export { type ConfigFiles, loadConfigFile } from "./load.ts";
 export { nameHint, nearestName } from "./nearest-name.ts";
 export { AdamW } from "./optimizer-schema.ts";

@@ -5,7 +5,7 @@ import { RunConfig } from "./schema.ts";
 export type Node = z.core.JSONSchema.JSONSchema;
 
 /** What a config file may say; `extends` is taken out before the rest is validated. */
-export function generateJsonSchema(): Node {
+function generateJsonSchema(): Node {
   const schema = z.toJSONSchema(RunConfig, { io: "input" });
   const properties = {
     $schema: { type: "string" as const, description: "Where editors find this schema." },

@@ -1,6 +1,6 @@
 // The public names of @gradus/data.
 export { DataError, type DataErrorCode } from "./data-error.ts";
-export { type AceReasonTask, aceReasonPrompt, aceReasonStops, type Frame, renderPrompt } from "./frames.ts";
+export { aceReasonStops, type Frame, renderPrompt } from "./frames.ts";
 export { createLoader, type Loader, type LoaderOptions } from "./loader.ts";
 export {
   type PackedBatch,

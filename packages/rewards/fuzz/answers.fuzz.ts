@@ -2,7 +2,7 @@
 // nothing throws, nothing takes long, and an answer that is written like the gold answer is correct.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { seededRandom } from "../src/gold-variants.ts";
+import { seededRandom } from "../src/__fixtures__/seeded-random.ts";
 import { decideAtOnce } from "../src/math/decide.ts";
 import { aceReasonQuestion } from "../src/math/mode-acereason.ts";
 import { mathVerifyQuestion } from "../src/math/mode-mathverify.ts";

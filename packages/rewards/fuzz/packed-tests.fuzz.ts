@@ -4,10 +4,10 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { deflateSync, inflateSync } from "node:zlib";
+import { seededRandom } from "../src/__fixtures__/seeded-random.ts";
 import { unpackTests } from "../src/code/packed-tests.ts";
 import { FormatError } from "../src/code/python-json.ts";
 import { readProblem } from "../src/code/read-problem.ts";
-import { seededRandom } from "../src/gold-variants.ts";
 import { mutatedBytes } from "./mutate-bytes.ts";
 
 /** Milliseconds of processor time, and bytes once unpacked, that one input may take. */

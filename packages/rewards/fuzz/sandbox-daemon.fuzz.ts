@@ -1,7 +1,7 @@
 // Fuzz target: what gradus-sandboxd reads. Whatever the bytes on its stdin, it answers in whole frames and ends by itself
 // once they are over: with 0, or with 4 after a broken frame. It never hangs, and no signal ends it.
 import { spawn } from "node:child_process";
-import { seededRandom } from "../src/gold-variants.ts";
+import { seededRandom } from "../src/__fixtures__/seeded-random.ts";
 import { sandboxBinary } from "../src/sandbox/binary.ts";
 import { daemonArguments } from "../src/sandbox/daemon.ts";
 import { frameReader } from "../src/sandbox/frames.ts";

@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-import { seededRandom } from "../src/gold-variants.ts";
+import { seededRandom } from "../src/__fixtures__/seeded-random.ts";
 import { encodeFrame, type Frame, FrameError, frameReader } from "../src/sandbox/frames.ts";
 import { greetingSchema, resultSchema } from "../src/sandbox/protocol.ts";
 import { isTagged, parseAnswers } from "../src/sandbox/tagged.ts";

@@ -1,13 +1,13 @@
 // Public graders' own cases: each mode against those whose convention it has. The misses are listed with their reasons.
 import { afterAll, expect, test } from "bun:test";
 import { z } from "zod";
+import { sharedRows } from "./__fixtures__/shared-data.ts";
 import { lastBoxed } from "./extract-answer.ts";
 import { type MathOptions, type MathRow, mathGrader } from "./grade-math.ts";
 import { valueAt } from "./math/floating.ts";
 import { cleanAceReason } from "./math/mode-acereason.ts";
 import { parseAnswer } from "./math/parse-list.ts";
 import { rationalOf } from "./math/scalar-equality.ts";
-import { sharedRows } from "./shared-data.ts";
 
 const grader = mathGrader();
 afterAll(grader.close);

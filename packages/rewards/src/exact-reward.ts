@@ -1,6 +1,5 @@
 // The reward of tasks whose response ends in its answer, such as the tiny recipe's sums.
-import { lacksAnswer } from "./math-reward.ts";
-import type { Reward, RewardRollout } from "./reward.ts";
+import { lacksAnswer, type Reward, type RewardRollout } from "./reward.ts";
 import { fault, type Verdict } from "./verdict.ts";
 
 /** A reward of 1 when the last white-space separated word of the response equals `prompt.answer`, else 0. */

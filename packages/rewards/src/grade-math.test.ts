@@ -1,5 +1,6 @@
 import { afterAll, expect, test } from "bun:test";
-import { perturbed, rewritten, seededRandom } from "./gold-variants.ts";
+import { perturbed, rewritten } from "./__fixtures__/gold-variants.ts";
+import { seededRandom } from "./__fixtures__/seeded-random.ts";
 import { type MathMode, mathGrader, mathModes } from "./grade-math.ts";
 
 const grader = mathGrader();

@@ -9,12 +9,9 @@ import { strictEqual, strictQuestion } from "./math/mode-strict.ts";
 import { type SymbolicPool, symbolicPool } from "./math/symbolic-pool.ts";
 import { fault, type Verdict } from "./verdict.ts";
 
-/** The modes, in the order in which they are offered; each verdict's rules are those of `gradingVersion`. */
+/** The modes, in the order in which they are offered. */
 export const mathModes = ["strict", "mathverify", "acereason"] as const;
 export type MathMode = (typeof mathModes)[number];
-
-/** Counts up whenever a rule changes that can change a verdict. */
-export const gradingVersion = 1;
 
 /** A response with its gold answers (any of them counts), or two bare answers. */
 export type MathRow =

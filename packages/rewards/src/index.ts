@@ -2,11 +2,11 @@
 export { type CodeRewardOptions, codeReward, noProgram } from "./code/code-reward.ts";
 export { type EvalPlusDataset, type EvalPlusTask, readEvalPlus } from "./code/evalplus-task.ts";
 export { extractProgram } from "./code/extract-program.ts";
-export { type EvalPlusGrader, type EvalPlusVerdict, evalPlusGrader } from "./code/grade-evalplus.ts";
+export { type EvalPlusGrader, evalPlusGrader } from "./code/grade-evalplus.ts";
 export { gradeProgram, type ProgramOptions } from "./code/grade-program.ts";
-export type { CallTest, Problem, StdinTest } from "./code/problem.ts";
+export type { Problem } from "./code/problem.ts";
 export { FormatError, type PythonJson, parsePythonJson } from "./code/python-json.ts";
-export { type ProblemOptions, problemOf, readProblem } from "./code/read-problem.ts";
+export { problemOf } from "./code/read-problem.ts";
 export { bySource, otherSources, type WeightedReward, weightedSum, withTimeLimit } from "./compose-rewards.ts";
 export {
   configuredReward,
@@ -19,7 +19,6 @@ export {
 } from "./configured-reward.ts";
 export { exactReward } from "./exact-reward.ts";
 export {
-  gradingVersion,
   type MathGrader,
   type MathMode,
   type MathOptions,
@@ -27,18 +26,17 @@ export {
   mathGrader,
   mathModes,
 } from "./grade-math.ts";
-export { isRewardReference, type LoadedReward, loadReward } from "./load-reward.ts";
+export { isRewardReference } from "./load-reward.ts";
 export { limitAtOnce, mapAtMost, rewardsAtOnce } from "./map-at-most.ts";
 export { mathReward } from "./math-reward.ts";
 export {
   judge,
-  limitSecondsDefault,
   type Reward,
   type RewardParts,
   type RewardPrompt,
   type RewardRollout,
 } from "./reward.ts";
 export { RewardError } from "./reward-error.ts";
-export { defaultLimits, type Sandbox, type SandboxOptions, startSandbox } from "./sandbox/sandbox.ts";
+export { type Sandbox, type SandboxOptions, startSandbox } from "./sandbox/sandbox.ts";
 export { SandboxError } from "./sandbox/sandbox-error.ts";
 export { detailOf, fault, kindOf, type Verdict, type VerdictKind, verdictKinds } from "./verdict.ts";

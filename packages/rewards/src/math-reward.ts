@@ -1,6 +1,6 @@
 // The math reward: a response's answer against the prompt's, in one of the grading modes.
 import { type MathGrader, type MathOptions, mathGrader } from "./grade-math.ts";
-import type { Reward, RewardRollout } from "./reward.ts";
+import { lacksAnswer, type Reward, type RewardRollout } from "./reward.ts";
 import { fault } from "./verdict.ts";
 
 /**
@@ -23,9 +23,4 @@ export function mathReward(options: MathOptions & { readonly grader?: MathGrader
     ...(shared === undefined && { close: grader.close }),
     limitSeconds: Number.POSITIVE_INFINITY,
   });
-}
-
-/** Why a reward that compares answers cannot judge a prompt. */
-export function lacksAnswer({ answer }: { readonly answer?: string }): string | undefined {
-  return answer?.trim() ? undefined : "the prompt has no answer to compare with";
 }

@@ -44,6 +44,11 @@ export type Reward<P extends RewardPrompt = RewardPrompt> = ((
 ) => number | Verdict | Promise<number | Verdict>) &
   RewardParts<P>;
 
+/** Why a reward that compares answers cannot judge a prompt. */
+export function lacksAnswer({ answer }: { readonly answer?: string }): string | undefined {
+  return answer?.trim() ? undefined : "the prompt has no answer to compare with";
+}
+
 /** How long a reward may take where it says nothing of it. */
 export const limitSecondsDefault = 10;
 

@@ -22,17 +22,17 @@ export function learningRate(schedule: Schedule, step: number): number {
 }
 
 /** Rises in equal parts from 1/warmupSteps at step 0 to 1, and stays there. */
-export function linearWarmup(step: number, warmupSteps: number): number {
+function linearWarmup(step: number, warmupSteps: number): number {
   return step + 1 >= warmupSteps ? 1 : (step + 1) / warmupSteps;
 }
 
 /** Falls as half a cosine from 1 at step 0 (and before) to `floorShare` at step `length`, and stays there. */
-export function cosineDecay(step: number, length: number, floorShare: number): number {
+function cosineDecay(step: number, length: number, floorShare: number): number {
   return floorShare + (1 - floorShare) * 0.5 * (1 + Math.cos(Math.PI * progress(step, length)));
 }
 
 /** Falls in a straight line from 1 at step 0 (and before) to `floorShare` at step `length`, and stays there. */
-export function linearDecay(step: number, length: number, floorShare: number): number {
+function linearDecay(step: number, length: number, floorShare: number): number {
   return 1 - (1 - floorShare) * progress(step, length);
 }
 

@@ -1,4 +1,4 @@
-# attack: {"tries": "patches builtins, json, type and the driver's own names, then returns rubbish", "outcomes": ["exited"], "mode": "calls", "done": false}
+# attack: {"tries": "patches builtins, json, type and our own Python's names, then returns rubbish", "outcomes": ["exited"], "mode": "calls", "done": false}
 import builtins
 import json
 import sys

@@ -1,4 +1,4 @@
-# attack: {"tries": "walks frames and all objects for the driver, other tests and secrets", "outcomes": ["exited"]}
+# attack: {"tries": "walks frames and all objects for our own Python, other tests and secrets", "outcomes": ["exited"]}
 import gc
 needles = (given["needle"], given["earlier"])
 frame = sys._getframe()

@@ -1,8 +1,8 @@
 // EvalPlus's own reading of the data is the reference: the inputs of all MBPP+ tasks, type by type.
 import { expect, test } from "bun:test";
 import { createHash } from "node:crypto";
+import { sharedText } from "../__fixtures__/shared-data.ts";
 import type { Tagged } from "../sandbox/tagged.ts";
-import { sharedText } from "../shared-data.ts";
 import { readEvalPlus } from "./evalplus-task.ts";
 import { floatOf } from "./python-value.ts";
 

@@ -24,7 +24,7 @@ export type ProgramOptions = {
   readonly isOverloaded?: () => boolean;
 };
 
-export const problemCpuMsDefault = 300_000;
+const problemCpuMsDefault = 300_000;
 
 const detailLengthMax = 200;
 // What a terminal or a log would obey, or show out of order: details hold texts of the program.

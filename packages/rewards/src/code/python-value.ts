@@ -92,7 +92,7 @@ function itemsEqual(a: readonly Tagged[], b: readonly Tagged[]): boolean {
   return true;
 }
 
-export function numbersEqual(x: PythonNumber, y: PythonNumber): boolean {
+function numbersEqual(x: PythonNumber, y: PythonNumber): boolean {
   if (typeof x === "bigint" && typeof y === "bigint") return x === y;
   if (typeof x === "object" || typeof y === "object") {
     const [re, im] = typeof x === "object" ? x : [x, 0];

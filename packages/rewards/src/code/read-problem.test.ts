@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { deflateSync } from "node:zlib";
 import { z } from "zod";
-import { sharedRows } from "../shared-data.ts";
+import { sharedRows } from "../__fixtures__/shared-data.ts";
 import { FormatError } from "./python-json.ts";
 import { readProblem } from "./read-problem.ts";
 

@@ -1,5 +1,5 @@
 // What an answer means: the tree that the parser makes of LaTeX or plain text and that every comparison works on.
-import type { Rational } from "../rational.ts";
+import type { Rational } from "./rational.ts";
 
 /** Brackets of a sequence: a tuple or interval, a set, or a bare list (no brackets). */
 export type Bracket = "(" | "[" | "{" | "" | ")" | "]" | "}";

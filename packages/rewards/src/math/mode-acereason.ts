@@ -55,7 +55,7 @@ export function aceReasonEqual(
 }
 
 /** The last box with at most two levels of braces in it, else the last bold text, display line or "is \(…\)". */
-export function extractAceReason(response: string): string | undefined {
+function extractAceReason(response: string): string | undefined {
   const box = lastShallowBox(response);
   if (box !== undefined) return box;
   for (const pattern of [/\*\*(.*?)\*\*/g, /\\\[\n(.*?)\n\\\]/g, /is \\\((.*?)\\\)/g]) {

@@ -1,5 +1,5 @@
 // The normal form of operations and functions: powers and roots are opened as far as they are exact, the rest are atoms.
-import type { Rational } from "../rational.ts";
+
 import type { Expression } from "./expression.ts";
 import { factorise } from "./factorise.ts";
 import {
@@ -29,6 +29,7 @@ import {
   singleTerm,
   termOf,
 } from "./polynomial.ts";
+import type { Rational } from "./rational.ts";
 
 type Call = Extract<Expression, { kind: "call" }>;
 

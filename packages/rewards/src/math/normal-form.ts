@@ -1,6 +1,6 @@
 // The exact half of symbolic comparison: an expression as a quotient of polynomials, in which equal things look alike.
 // Two equal normal forms prove equality; two different ones disprove it where the form is canonical.
-import type { Rational } from "../rational.ts";
+
 import { type Expression, keyOf } from "./expression.ts";
 import { openCall } from "./normal-calls.ts";
 import { BudgetSpent, type OperationBudget } from "./operation-budget.ts";
@@ -23,6 +23,7 @@ import {
   type Term,
   termOf,
 } from "./polynomial.ts";
+import type { Rational } from "./rational.ts";
 
 /** A quotient of polynomials; the divisor is 1 or has several terms. */
 export type Quotient = { readonly over: Polynomial; readonly under: Polynomial };

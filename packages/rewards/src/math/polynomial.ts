@@ -1,7 +1,8 @@
 // Polynomials with exact rational coefficients over atoms with rational exponents: the arithmetic of normal-form.ts.
 // Atoms are variables, the constants pi, e and i, primes under a root, and whatever the normal form cannot open.
-import type { Rational } from "../rational.ts";
+
 import { type OperationBudget, spend } from "./operation-budget.ts";
+import type { Rational } from "./rational.ts";
 
 /** One product of atoms to exponents; the atoms in order of their names. */
 export type Powers = readonly (readonly [atom: string, exponent: Rational])[];
@@ -97,7 +98,7 @@ export function bits(value: bigint): number {
   return value.toString(16).length * 4;
 }
 
-export function joinPowers(a: Powers, b: Powers): Powers {
+function joinPowers(a: Powers, b: Powers): Powers {
   if (a.length === 0) return b;
   if (b.length === 0) return a;
   const joined = new Map(a);

@@ -1,8 +1,8 @@
 // SIGKILL of the daemon and of its workers at seeded moments under load: every run ends with its right result or as a
 // fault, never with a wrong one, and the sandbox goes on. GRADUS_TEST_FULL kills longer.
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { attackLimits } from "./attacks/attack-list.ts";
-import { cgroupsOf, sandboxProcesses } from "./attacks/processes.ts";
+import { attackLimits } from "./__fixtures__/attack-list.ts";
+import { cgroupsOf, sandboxProcesses } from "./__fixtures__/processes.ts";
 import type { Program, Run } from "./protocol.ts";
 import { type Sandbox, startSandbox } from "./sandbox.ts";
 

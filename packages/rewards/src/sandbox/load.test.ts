@@ -1,7 +1,7 @@
 // Outcomes do not depend on how busy the machine is: the same programs, alone and beside four busy loops a core.
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { availableParallelism } from "node:os";
-import { attackLimits } from "./attacks/attack-list.ts";
+import { attackLimits } from "./__fixtures__/attack-list.ts";
 import type { Outcome } from "./protocol.ts";
 import { type Sandbox, startSandbox } from "./sandbox.ts";
 

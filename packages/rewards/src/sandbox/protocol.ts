@@ -54,7 +54,7 @@ export type Program =
       readonly calls: readonly (readonly Tagged[])[];
     };
 
-/** How a run ended. It is no verdict: expected outputs never enter the sandbox. */
+/** The result of a run: how it ended. It is no verdict: expected outputs never enter the sandbox. */
 export type Run = {
   readonly outcome: Outcome;
   readonly exitCode: number | null;

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { plainPython } from "./attacks/plain-python.ts";
+import { plainPython } from "./__fixtures__/plain-python.ts";
 import { sandboxBinary } from "./binary.ts";
 import { encodeFrame, frameReader } from "./frames.ts";
 import { greetingSchema } from "./protocol.ts";

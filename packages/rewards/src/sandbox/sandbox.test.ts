@@ -1,4 +1,4 @@
-// The client's side of the sandbox, with a daemon that is scripted (fake-daemon.ts): what the real one does stands in
+// The client's side of the sandbox, with a daemon that is scripted (__fixtures__/fake-daemon.ts): what the real one does stands in
 // attacks.test.ts and kills.test.ts.
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -23,7 +23,9 @@ afterEach(async () => {
 /** A program that starts the fake daemon with this test's folder. */
 function fakeBinary(): string {
   const path = join(state, "fake-sandboxd");
-  const quoted = [process.execPath, join(import.meta.dir, "fake-daemon.ts"), state].map((word) => `'${word}'`);
+  const quoted = [process.execPath, join(import.meta.dir, "__fixtures__", "fake-daemon.ts"), state].map(
+    (word) => `'${word}'`,
+  );
   writeFileSync(path, `#!/bin/sh\nexec ${quoted.join(" ")} "$@"\n`);
   chmodSync(path, 0o755);
   return path;

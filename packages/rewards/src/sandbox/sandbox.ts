@@ -2,6 +2,7 @@
 // the caller, who compares bytes (stdout) or tagged values (answers).
 import { availableParallelism } from "node:os";
 import { sandboxBinary } from "./binary.ts";
+import { DaemonKeeper, type Job } from "./daemon-keeper.ts";
 import { encodeFrame } from "./frames.ts";
 import {
   type Limits,
@@ -12,7 +13,6 @@ import {
   type Run,
   type Tier,
 } from "./protocol.ts";
-import { type Job, Supervisor } from "./supervise.ts";
 import { parseAnswers } from "./tagged.ts";
 
 export type Sandbox = {
@@ -56,7 +56,7 @@ export const defaultLimits: Limits = {
 
 /** Starts a sandbox. Throws a SandboxError (code, reason, remedy) when it refuses or cannot be started. */
 export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbox> {
-  const supervisor = await Supervisor.start({
+  const keeper = await DaemonKeeper.start({
     workers: availableParallelism(),
     ...options,
     binary: options.binary ?? sandboxBinary(),
@@ -64,18 +64,18 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbo
   let nextId = 1;
   return {
     get tier() {
-      return supervisor.ready.tier;
+      return keeper.ready.tier;
     },
     get workers() {
-      return supervisor.ready.workers;
+      return keeper.ready.workers;
     },
     run: (program, limits = {}, signal) =>
       new Promise((resolve) => {
         const whole = { ...defaultLimits, ...limits };
-        start(supervisor, { id: nextId++, program, limits: whole, signal, resolve });
+        start(keeper, { id: nextId++, program, limits: whole, signal, resolve });
       }),
-    close: () => supervisor.close(),
-    processId: () => supervisor.processId,
+    close: () => keeper.close(),
+    processId: () => keeper.processId,
   };
 }
 
@@ -87,10 +87,10 @@ type Request = {
   readonly resolve: (run: Run) => void;
 };
 
-function start(supervisor: Supervisor, { id, program, limits, signal, resolve }: Request): void {
+function start(keeper: DaemonKeeper, { id, program, limits, signal, resolve }: Request): void {
   const end = (run: Omit<Run, "tier">) => {
     signal?.removeEventListener("abort", onAbort);
-    resolve({ ...run, tier: supervisor.ready.tier });
+    resolve({ ...run, tier: keeper.ready.tier });
   };
   const job: Job = {
     id,
@@ -102,10 +102,10 @@ function start(supervisor: Supervisor, { id, program, limits, signal, resolve }:
     isSuspect: false,
     isCancelled: false,
   };
-  const onAbort = () => supervisor.cancel(job);
+  const onAbort = () => keeper.cancel(job);
   if (signal?.aborted) return void job.onCancelled();
   signal?.addEventListener("abort", onAbort);
-  supervisor.add(job);
+  keeper.add(job);
 }
 
 /** A run that has not run. */

@@ -32,7 +32,7 @@ test("every tag is known", () => {
   for (const value of values) expect([value, isTagged(value)]).toEqual([value, true]);
 });
 
-test("what the driver cannot have written is an error of the program, never a value", () => {
+test("what our Python cannot have written is an error of the program, never a value", () => {
   const forged = [
     "not json",
     "1",

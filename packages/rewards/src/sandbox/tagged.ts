@@ -21,7 +21,7 @@ export type TaggedObject =
 /** What one call gave: a value, or the exception that it raised. */
 export type Answer = { readonly value: Tagged } | { readonly error: string; readonly message: string };
 
-/** Deeper values come as `o`; what claims to be deeper was not written by our driver. */
+/** Deeper values come as `o`; what claims to be deeper was not written by our Python. */
 const depthMax = 250;
 
 const floatPattern = /^(?:nan|-?inf|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)$/;
@@ -70,7 +70,7 @@ function isFloat(text: unknown): boolean {
 
 /**
  * The first `most` answers, a line each. A line that is no answer is an error of the program: it forged it. More answers
- * than calls were not written by the driver.
+ * than calls were not written by our Python.
  */
 export function parseAnswers(bytes: Uint8Array, most = Number.POSITIVE_INFINITY): Answer[] {
   const text = new TextDecoder().decode(bytes);

@@ -3,11 +3,11 @@
 // in tier A as a plain user to whom root gave one. Where this runs as a plain user, tier B alone.
 import { afterAll, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
-import { type Attack, attackList } from "./attack-list.ts";
-import { openCanaries } from "./canaries.ts";
-import { type Lane, type LaneOptions, openLane, plainUser, type Report } from "./lane.ts";
-import { plainPython } from "./plain-python.ts";
-import { prepareCgroup } from "./prepared-cgroup.ts";
+import { type Attack, attackList } from "../__fixtures__/attack-list.ts";
+import { type Canaries, openCanaries } from "../__fixtures__/canaries.ts";
+import { type Lane, type LaneOptions, openLane, plainUser, type Report } from "../__fixtures__/lane.ts";
+import { plainPython } from "../__fixtures__/plain-python.ts";
+import { type PreparedCgroup, prepareCgroup } from "../__fixtures__/prepared-cgroup.ts";
 
 const isRoot = process.getuid?.() === 0;
 const attacks = attackList();
@@ -15,58 +15,89 @@ const attacks = attackList();
 const lanesEach = 2;
 if (!isRoot) console.log("attacks: not root, so tier A as root is not tried");
 
-type World = {
-  readonly title: string;
-  readonly lanes: readonly Lane[];
-  readonly attacks: readonly Attack[];
-  readonly reports: ReadonlyMap<string, Promise<Report>>;
+/** What all worlds have in common, set up by the first attack, so that a run of other tests alone leaves nothing open. */
+type Ground = {
+  readonly canaries: Canaries;
+  readonly cgroup: PreparedCgroup | undefined;
+  readonly mountsBefore: string;
 };
+let ground: Promise<Ground> | undefined;
 
-const python = plainPython();
-const canaries = await openCanaries();
-const mountsBefore = readFileSync("/proc/self/mountinfo", "utf8");
-const cgroup = isRoot ? prepareCgroup(plainUser) : undefined;
-const asUser = { asPlainUser: isRoot, python: isRoot ? python : undefined, canaries };
-const worlds: World[] = [];
-if (isRoot) {
-  const asRoot = { tier: "A", asPlainUser: false, python: undefined, cgroup: undefined, canaries } as const;
-  worlds.push(await openWorld("tier A as root", attacks, asRoot));
-  // What differs from tier A as root is who may do what with the cgroup.
-  const counted = attacks.filter(({ name }) => /^(memory|fork|busy|thread|zombie|daemon|kill)/.test(name));
-  worlds.push(await openWorld("tier A as a plain user", counted, { ...asUser, tier: "A", cgroup }));
+async function openGround(): Promise<Ground> {
+  const canaries = await openCanaries();
+  const mountsBefore = readFileSync("/proc/self/mountinfo", "utf8");
+  return { canaries, mountsBefore, cgroup: isRoot ? prepareCgroup(plainUser) : undefined };
 }
-worlds.push(await openWorld("tier B as a plain user", attacks, { ...asUser, tier: "B", cgroup: undefined }));
 
-/** Starts the lanes of a world and all attacks on them; the tests below wait for each. */
-async function openWorld(title: string, attacks: readonly Attack[], options: LaneOptions): Promise<World> {
-  const lanes = await Promise.all(Array.from({ length: lanesEach }, () => openLane(options)));
-  const reports = new Map<string, Promise<Report>>();
-  const ends = lanes.map(() => Promise.resolve());
-  for (const [index, attack] of attacks.entries()) {
-    const lane = index % lanesEach;
-    const report = (ends[lane] ?? Promise.resolve()).then(() => attackOn(lanes[lane], attack));
-    reports.set(attack.name, report);
+function groundOf(): Promise<Ground> {
+  ground ??= openGround();
+  return ground;
+}
+
+/** A tier and a user: lanes that start with the first attack, each of which takes one attack after another. */
+class World {
+  readonly title: string;
+  readonly attacks: readonly Attack[];
+  readonly #options: (ground: Ground) => LaneOptions;
+  #lanes: Promise<readonly Lane[]> | undefined;
+  readonly #ends = Array.from({ length: lanesEach }, () => Promise.resolve());
+
+  constructor(title: string, attacks: readonly Attack[], options: (ground: Ground) => LaneOptions) {
+    this.title = title;
+    this.attacks = attacks;
+    this.#options = options;
+  }
+
+  attack(attack: Attack): Promise<Report> {
+    const place = this.attacks.indexOf(attack) % lanesEach;
+    const report = (this.#ends[place] ?? Promise.resolve()).then(async () => {
+      this.#lanes ??= this.#open();
+      const lane = (await this.#lanes)[place];
+      if (lane === undefined) throw new Error("there is no such lane");
+      return lane.attack(attack);
+    });
     // A report that fails is told by its own test.
-    ends[lane] = report.then(
+    this.#ends[place] = report.then(
       () => undefined,
       () => undefined,
     );
+    return report;
   }
-  return { title, lanes, attacks, reports };
+
+  async #open(): Promise<Lane[]> {
+    const options = this.#options(await groundOf());
+    return Promise.all(this.#ends.map(() => openLane(options)));
+  }
+
+  /** What is left of each lane that was opened. */
+  async close() {
+    const lanes = (await this.#lanes) ?? [];
+    return Promise.all(lanes.map((lane) => lane.close()));
+  }
 }
 
-function attackOn(lane: Lane | undefined, attack: Attack): Promise<Report> {
-  if (lane === undefined) throw new Error("there is no such lane");
-  return lane.attack(attack);
+const python = plainPython();
+const asUser = { asPlainUser: isRoot, python: isRoot ? python : undefined };
+const worlds: World[] = [];
+if (isRoot) {
+  const asRoot = { tier: "A", asPlainUser: false, python: undefined, cgroup: undefined } as const;
+  worlds.push(new World("tier A as root", attacks, ({ canaries }) => ({ ...asRoot, canaries })));
+  // What differs from tier A as root is who may do what with the cgroup.
+  const counted = attacks.filter(({ name }) => /^(memory|fork|busy|thread|zombie|daemon|kill)/.test(name));
+  const inGroup = ({ canaries, cgroup }: Ground) => ({ ...asUser, tier: "A", canaries, cgroup }) as const;
+  worlds.push(new World("tier A as a plain user", counted, inGroup));
 }
+const watched = ({ canaries }: Ground) => ({ ...asUser, tier: "B", canaries, cgroup: undefined }) as const;
+worlds.push(new World("tier B as a plain user", attacks, watched));
 
-for (const { title, attacks, reports } of worlds) {
-  for (const attack of attacks) {
-    test(`${title}: ${attack.name}: ${attack.tries}`, async () => {
-      const report = await reports.get(attack.name);
-      if (report === undefined) throw new Error("it was not carried out");
+// By attack and not by world, so that the tests that go on at the same time are of all worlds.
+for (const attack of attacks) {
+  for (const world of worlds.filter((world) => world.attacks.includes(attack))) {
+    const title = `${world.title}: ${attack.name}: ${attack.tries}`;
+    test.concurrent(title, async () => {
+      const [report, { canaries }] = await Promise.all([world.attack(attack), groundOf()]);
       checkEnd(attack, report);
-      checkGain(report);
+      checkGain(report, canaries);
       checkRest(attack, report);
     }, 120_000);
   }
@@ -86,7 +117,7 @@ function checkEnd(attack: Attack, { run }: Report): void {
 }
 
 /** What it got: no boast, no secret, not the right answer. */
-function checkGain({ run, expected }: Report): void {
+function checkGain({ run, expected }: Report, canaries: Canaries): void {
   const said = new TextDecoder().decode(run.stdout) + run.stderr + JSON.stringify(run.answers);
   expect(said.match(/LEAK:.*/g) ?? []).toEqual([]);
   expect(said).not.toContain(canaries.secret);
@@ -94,8 +125,8 @@ function checkGain({ run, expected }: Report): void {
 }
 
 /** What it left, and how the next test fared. */
-function checkRest(attack: Attack, { probes, processesLeft, pidsKept, mounts, marksLeft }: Report): void {
-  const [before, after] = probes;
+function checkRest(attack: Attack, { aftermaths, processesLeft, pidsKept, mounts, marksLeft }: Report): void {
+  const [before, after] = aftermaths;
   expect(before.outcome, before.printed).toBe("exited 0");
   expect(after.outcome, after.printed).toBe("exited 0");
   expect(JSON.parse(after.printed)).toEqual(JSON.parse(before.printed));
@@ -107,16 +138,17 @@ function checkRest(attack: Attack, { probes, processesLeft, pidsKept, mounts, ma
   expect(after.tookMs).toBeLessThan(5 * before.tookMs + 2000);
 }
 
-test("no server was reached, nobody outside was killed, nothing is left on the host", async () => {
-  for (const { reports } of worlds) await Promise.allSettled(reports.values());
-  for (const { lanes } of worlds) {
-    for (const lane of lanes) expect(await lane.close()).toEqual({ isCanaryAlive: true, left: [] });
+// No server was reached, nobody outside was killed, nothing is left on the host: of however many attacks were asked for.
+afterAll(async () => {
+  if (ground === undefined) return;
+  const { canaries, cgroup, mountsBefore } = await ground;
+  try {
+    const closed = (await Promise.all(worlds.map((world) => world.close()))).flat();
+    expect(closed).toEqual(closed.map(() => ({ isCanaryAlive: true, left: [] })));
+    expect(canaries.visits()).toBe(0);
+    expect(readFileSync("/proc/self/mountinfo", "utf8")).toBe(mountsBefore);
+  } finally {
+    canaries.close();
+    cgroup?.remove();
   }
-  expect(canaries.visits()).toBe(0);
-  expect(readFileSync("/proc/self/mountinfo", "utf8")).toBe(mountsBefore);
 }, 120_000);
-
-afterAll(() => {
-  canaries.close();
-  cgroup?.remove();
-});

@@ -3,7 +3,7 @@
 import { appendFileSync, existsSync, readFileSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-import { bodyBytesMax, encodeFrame, type Frame, frameReader } from "./frames.ts";
+import { bodyBytesMax, encodeFrame, type Frame, frameReader } from "../frames.ts";
 
 const [, , state = "", ...given] = process.argv;
 appendFileSync(join(state, "starts"), `${process.pid} ${given.join(" ")}\n`);

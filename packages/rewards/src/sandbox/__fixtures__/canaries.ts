@@ -14,6 +14,8 @@ import {
 import { homedir, hostname, networkInterfaces, tmpdir } from "node:os";
 import { join } from "node:path";
 
+/** Where programs that can write anywhere leave things. */
+const usualFolders = ["/tmp", "/dev/shm", "/var/tmp", "/run", "/run/lock", "/", "/home", "/root"];
 const repository = join(import.meta.dir, "..", "..", "..", "..", "..");
 
 export type Canaries = {
@@ -40,33 +42,9 @@ export async function openCanaries(): Promise<Canaries> {
   const secretFiles = [join(folder, "secret.txt"), join(inRepository, "expected_output.txt")];
   for (const path of secretFiles) writeFileSync(path, `${secret}\n`, { mode: 0o644 });
 
-  let visits = 0;
-  const count = () => {
-    visits++;
-  };
-  const socket = { open: count, data: () => undefined };
-  const unixPath = join(folder, "server.sock");
-  const abstractName = `gradus-${needle}`;
-  const tcp = Bun.listen({ hostname: "0.0.0.0", port: 0, socket });
-  const unix = Bun.listen({ unix: unixPath, socket });
-  chmodSync(unixPath, 0o777);
-  const abstract = Bun.listen({ unix: `\0${abstractName}`, socket });
-  const udp = await Bun.udpSocket({ socket: { data: count } });
-
+  const servers = await openServers(join(folder, "server.sock"), `gradus-${needle}`);
   const folders = [folder, inRepository, tmpdir(), process.cwd()];
-  const writable = [
-    ...folders,
-    "/tmp",
-    "/dev/shm",
-    "/var/tmp",
-    "/run",
-    "/run/lock",
-    "/",
-    "/home",
-    "/root",
-    homedir(),
-    repository,
-  ];
+  const writable = new Set([...folders, ...usualFolders, homedir(), repository]);
   return {
     folder,
     secret,
@@ -82,23 +60,41 @@ export async function openCanaries(): Promise<Canaries> {
         : null,
       hostName: hostname(),
       hostAddress: hostAddress(),
-      tcpPort: tcp.port,
-      udpPort: udp.port,
-      unixPath,
-      abstractName,
+      ...servers.given,
     },
-    visits: () => visits,
+    visits: servers.visits,
     marks: (mark) =>
-      [...new Set(writable)].flatMap((place) =>
+      [...writable].flatMap((place) =>
         namesIn(place)
           .filter((name) => name.includes(mark))
           .map((name) => join(place, name)),
       ),
     close: () => {
-      for (const server of [tcp, unix, abstract]) server.stop(true);
-      udp.close();
+      servers.close();
       rmSync(folder, { recursive: true, force: true });
       rmSync(inRepository, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Servers of every kind that a program could reach; each counts who comes. */
+async function openServers(unixPath: string, abstractName: string) {
+  let visits = 0;
+  const count = () => {
+    visits++;
+  };
+  const socket = { open: count, data: () => undefined };
+  const tcp = Bun.listen({ hostname: "0.0.0.0", port: 0, socket });
+  const unix = Bun.listen({ unix: unixPath, socket });
+  chmodSync(unixPath, 0o777);
+  const abstract = Bun.listen({ unix: `\0${abstractName}`, socket });
+  const udp = await Bun.udpSocket({ socket: { data: count } });
+  return {
+    given: { tcpPort: tcp.port, udpPort: udp.port, unixPath, abstractName },
+    visits: () => visits,
+    close: () => {
+      for (const server of [tcp, unix, abstract]) server.stop(true);
+      udp.close();
     },
   };
 }

@@ -41,7 +41,7 @@ const marker = "# attack: ";
 /** Every attack, by name. Throws where a file is neither an attack nor one of the two that serve them. */
 export function attackList(): Attack[] {
   return readdirSync(folder)
-    .filter((file) => file.endsWith(".py") && file !== "prelude.py" && file !== "probe.py")
+    .filter((file) => file.endsWith(".py") && file !== "prelude.py" && file !== "aftermath.py")
     .sort()
     .map((file) => {
       const code = readFileSync(join(folder, file), "utf8");
@@ -52,7 +52,7 @@ export function attackList(): Attack[] {
 }
 
 const prelude = readFileSync(join(folder, "prelude.py"), "utf8");
-const probe = readFileSync(join(folder, "probe.py"), "utf8");
+const aftermath = readFileSync(join(folder, "aftermath.py"), "utf8");
 
 /** The program that carries out an attack; `given` is what it is told of the world outside. */
 export function attackProgram({ mode, code }: Attack, given: Readonly<Record<string, unknown>>): Program {
@@ -63,6 +63,10 @@ export function attackProgram({ mode, code }: Attack, given: Readonly<Record<str
 }
 
 /** The harmless program that runs after it; `earlier` is a text that nobody after it may find. */
-export function probeProgram(earlier: string): Program {
-  return { mode: "stdin", code: `${probe}\n# ${earlier}\n`, stdin: `${JSON.stringify(attackLimits)}\n${earlier}\n` };
+export function aftermathProgram(earlier: string): Program {
+  return {
+    mode: "stdin",
+    code: `${aftermath}\n# ${earlier}\n`,
+    stdin: `${JSON.stringify(attackLimits)}\n${earlier}\n`,
+  };
 }

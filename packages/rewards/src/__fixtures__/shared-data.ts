@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { z } from "zod";
 
-const folder = process.env.GRADUS_SHARED ?? join(import.meta.dir, "..", "..", "..", "..", "shared");
+const folder = process.env.GRADUS_SHARED ?? join(import.meta.dir, "..", "..", "..", "..", "..", "shared");
 
 /** The rows of a file of JSON lines (gzipped where its name says so), or undefined, said aloud, where it is absent. */
 export function sharedRows<T>(path: string, schema: z.ZodType<T>): readonly T[] | undefined {

@@ -1,7 +1,8 @@
 // Every gold answer of public sets equals itself and its rewritings, and nothing that means something else.
 import { afterAll, expect, test } from "bun:test";
-import { perturbed, rewritten, seededRandom } from "./gold-variants.ts";
-import { mathGrader } from "./grade-math.ts";
+import { mathGrader } from "../grade-math.ts";
+import { perturbed, rewritten } from "./gold-variants.ts";
+import { seededRandom } from "./seeded-random.ts";
 import { sharedGolds } from "./shared-data.ts";
 
 const grader = mathGrader();

@@ -28,7 +28,7 @@ const silenceMilliseconds = 30_000;
 const timerMillisecondsMax = 2 ** 31 - 1;
 
 /** The daemon of a sandbox, whichever one it is at the moment, and the jobs before it. */
-export class Supervisor {
+export class DaemonKeeper {
   readonly #options: DaemonOptions;
   /** Suspects first. */
   readonly #waiting: Job[] = [];
@@ -46,16 +46,16 @@ export class Supervisor {
   }
 
   /** Starts the first daemon; later ones start when jobs need them. Throws a SandboxError when it does not start. */
-  static async start(options: DaemonOptions): Promise<Supervisor> {
-    const supervisor = new Supervisor(options);
-    await supervisor.#startDaemon();
-    supervisor.#daemon?.setReferenced(false);
-    return supervisor;
+  static async start(options: DaemonOptions): Promise<DaemonKeeper> {
+    const keeper = new DaemonKeeper(options);
+    await keeper.#startDaemon();
+    keeper.#daemon?.setReferenced(false);
+    return keeper;
   }
 
   /** The greeting of the daemon that runs now, or ran last. */
   get ready(): Ready {
-    if (this.#ready === undefined) throw new Error("a supervisor is given out once its first daemon has greeted");
+    if (this.#ready === undefined) throw new Error("a keeper is given out once its first daemon has greeted");
     return this.#ready;
   }
 

@@ -1,19 +1,6 @@
 // Other ways to write a gold answer, and answers that are not it: what math verification is measured with, on the gold
 // answers of public sets. Every rewriting keeps the meaning by its form alone; nothing here asks the comparison.
 
-/** Numbers from 0 (included) to 1, the same for the same seed: xorshift over 32 bits. */
-export function seededRandom(seed: number): () => number {
-  let state = (seed * 2654435761 + 1) >>> 0 || 1;
-  return () => {
-    state ^= state << 13;
-    state >>>= 0;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    state >>>= 0;
-    return state / 2 ** 32;
-  };
-}
-
 type Rewriting = { readonly name: string; readonly write: (gold: string) => string | undefined };
 
 /** The rewritings, by name. Each gives undefined where the form is not there. */

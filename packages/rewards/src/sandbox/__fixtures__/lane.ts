@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { sandboxBinary } from "../binary.ts";
 import type { Run, Tier } from "../protocol.ts";
 import { startSandbox } from "../sandbox.ts";
-import { type Attack, attackLimits, attackProgram, probeProgram } from "./attack-list.ts";
+import { type Attack, aftermathProgram, attackLimits, attackProgram } from "./attack-list.ts";
 import type { Canaries } from "./canaries.ts";
 import type { PreparedCgroup } from "./prepared-cgroup.ts";
 import { cgroupsOf, type HostProcess, mountsOf, sandboxProcesses } from "./processes.ts";
@@ -29,13 +29,13 @@ export type Report = {
   /** The secret number that would have been the right answer. */
   readonly expected: number;
   /** What the harmless test printed before the attack and after it, and what it cost. */
-  readonly probes: readonly [Probe, Probe];
+  readonly aftermaths: readonly [Aftermath, Aftermath];
   readonly processesLeft: readonly string[];
   readonly pidsKept: boolean;
   readonly mounts: readonly [readonly string[], readonly string[]];
   readonly marksLeft: readonly string[];
 };
-export type Probe = {
+export type Aftermath = {
   readonly outcome: string;
   readonly printed: string;
   readonly cpuMs: number;
@@ -87,10 +87,10 @@ export async function openLane(options: LaneOptions): Promise<Lane> {
     .filter((part) => part !== "");
   let earlier = newEarlier();
 
-  async function probe(): Promise<Probe> {
+  async function lookAround(): Promise<Aftermath> {
     earlier = newEarlier();
     const began = performance.now();
-    const { outcome, exitCode, stdout, stderr, cpuMs } = await sandbox.run(probeProgram(earlier), {
+    const { outcome, exitCode, stdout, stderr, cpuMs } = await sandbox.run(aftermathProgram(earlier), {
       ...attackLimits,
       cpuMs: 20_000,
       wallMs: 20_000,
@@ -107,13 +107,13 @@ export async function openLane(options: LaneOptions): Promise<Lane> {
     const given = { ...canaries.given, interpreterWay, limits, mark, earlier, daemonPid, canaryPid: canary.pid };
     const expected = Number.parseInt(randomBytes(6).toString("hex"), 16);
     const run = await sandbox.run(attackProgram(chosen, given), limits);
-    const after = await probe();
+    const after = await lookAround();
     latest = after;
     const left = await settled(daemonPid, idleCount);
     return {
       run,
       expected,
-      probes: [before, after],
+      aftermaths: [before, after],
       processesLeft: left.slice(idleCount).map(({ pid, name }) => `${pid} ${name}`),
       pidsKept: JSON.stringify(left.map(({ pid }) => pid)) === JSON.stringify(idle.map(({ pid }) => pid)),
       mounts: [mountsOf(idle), mountsOf(left)],
@@ -131,8 +131,8 @@ export async function openLane(options: LaneOptions): Promise<Lane> {
   }
 
   // What a test finds in a fresh worker; the worker's second test, so that its first touch of files is paid for.
-  await probe();
-  let latest = await probe();
+  await lookAround();
+  let latest = await lookAround();
   const idleCount = await idleProcesses(daemonPid);
   return { attack, close };
 }
