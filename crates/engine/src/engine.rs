@@ -58,11 +58,20 @@ struct Draws {
 impl<B: Backend> Engine<B> {
     /// Allocates the pages; every option must be at least 1.
     pub fn new(model: &Model<B>, options: EngineOptions) -> Result<Self> {
+        Self::with(model, options, KvCache::new(model, options.pages)?)
+    }
+
+    /// The same with pages in memory of `region`; see [`Engine::give_back`].
+    pub fn sharing(model: &Model<B>, options: EngineOptions, region: B::Region) -> Result<Self> {
+        Self::with(model, options, KvCache::sharing(model, options.pages, region)?)
+    }
+
+    fn with(model: &Model<B>, options: EngineOptions, cache: KvCache<B>) -> Result<Self> {
         let scheduler = Scheduler::new(options)?;
         let ModelConfig { vocab_size, max_position_embeddings, .. } = model.config;
         Ok(Self {
             scheduler,
-            cache: KvCache::new(model, options.pages)?,
+            cache,
             workspace: PagedWorkspace::new(),
             samplers: HashMap::new(),
             vocab_size,
@@ -154,6 +163,19 @@ impl<B: Backend> Engine<B> {
     /// Forgets all keys and values. Responses in flight keep their tokens and go on with the new weights.
     pub fn on_weights_changed(&mut self) {
         self.scheduler.drop_cached();
+    }
+
+    /// Gives the memory of the pages back to their region until the next step. Responses in flight keep their tokens, and their keys are
+    /// computed anew then. Without a region nothing happens.
+    pub fn give_back(&mut self) {
+        if self.cache.give_back() {
+            self.scheduler.drop_cached();
+        }
+    }
+
+    /// Bytes of pages that have memory now.
+    pub fn kv_bytes(&self) -> usize {
+        self.cache.bytes()
     }
 
     /// Test hook: makes the sampler differ from every other path; see [`PlantedFault`].

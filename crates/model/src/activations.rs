@@ -42,8 +42,8 @@ pub(crate) struct InnerActivations<B: Backend> {
 /// The activations of all layers, and one set that those which keep less use in turn.
 pub(crate) struct StackActivations<B: Backend> {
     pub layers: Vec<LayerActivations<B>>,
-    shared_inner: Option<InnerActivations<B>>,
-    shared_gate_up: Option<B::Buffer>,
+    pub shared_inner: Option<InnerActivations<B>>,
+    pub shared_gate_up: Option<B::Buffer>,
 }
 
 /// The memory of one layer, its own or the shared one.

@@ -24,6 +24,7 @@ mod paged_workspace;
 mod parameters;
 mod rope;
 mod sample;
+mod shared_memory;
 mod stream;
 mod workspace;
 

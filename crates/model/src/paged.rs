@@ -2,7 +2,8 @@
 //!
 //! The engine decides which tokens a step holds and where their keys and values go; this runs the layers over them.
 
-use gradus_ops::{AttentionShape, Backend, KvPageShape, PAGE_TOKENS, Precision};
+use gradus_ops::{AttentionShape, Backed, Backend, KvPageShape, PAGE_TOKENS, Precision};
+use gradus_tensor::DType;
 
 use crate::batch::check_ids;
 use crate::block::NormOutputs;
@@ -16,6 +17,10 @@ pub struct KvCache<B: Backend> {
     shape: KvPageShape,
     /// (keys, values) of each layer.
     layers: Vec<(B::Buffer, B::Buffer)>,
+    /// Where the memory comes from and goes back to; None: allocations of its own.
+    region: Option<B::Region>,
+    /// The pages have given their memory back.
+    is_given_back: bool,
 }
 
 /// One step's tokens. The first four lists have an entry for each token, in any order of sequences;
@@ -39,10 +44,59 @@ pub struct PagedInputs {
 impl<B: Backend> KvCache<B> {
     /// Empty pages for the layers of `model`, in its precision.
     pub fn new(model: &Model<B>, pages: usize) -> Result<KvCache<B>> {
+        KvCache::with(model, pages, None, |dtype, len| model.backend.alloc(dtype, len))
+    }
+
+    /// The same with memory of `region`, taken at the first step and after each [`KvCache::give_back`].
+    pub fn sharing(model: &Model<B>, pages: usize, region: B::Region) -> Result<KvCache<B>> {
+        KvCache::with(model, pages, Some(region), |dtype, len| model.backend.unbacked(dtype, len))
+    }
+
+    fn with(
+        model: &Model<B>,
+        pages: usize,
+        region: Option<B::Region>,
+        make: impl Fn(DType, usize) -> gradus_ops::Result<B::Buffer>,
+    ) -> Result<KvCache<B>> {
         let shape = KvPageShape { attention: model.config.attention(), pages };
-        let memory = || model.backend.alloc(model.precision.activations(), shape.elements());
+        let memory = || make(model.precision.activations(), shape.elements());
         let layers = (0..model.config.num_hidden_layers).map(|_| Ok((memory()?, memory()?))).collect::<Result<_>>()?;
-        Ok(KvCache { pages, shape, layers })
+        Ok(KvCache { pages, shape, layers, is_given_back: region.is_some(), region })
+    }
+
+    /// Gives the memory of all pages back to the region; false where there is none and they stay. Keys and values are lost.
+    pub fn give_back(&mut self) -> bool {
+        if self.region.is_some() {
+            for (keys, values) in &mut self.layers {
+                keys.give_back();
+                values.give_back();
+            }
+            self.is_given_back = true;
+        }
+        self.is_given_back
+    }
+
+    /// Bytes of pages that have memory.
+    pub fn bytes(&self) -> usize {
+        if self.is_given_back {
+            0
+        } else {
+            self.layers.iter().map(|(keys, values)| keys.bytes() + values.bytes()).sum()
+        }
+    }
+
+    fn take_back(&mut self) -> Result<()> {
+        if let (Some(region), true) = (&self.region, self.is_given_back) {
+            let mut buffers = self.layers.iter_mut().flat_map(|(keys, values)| [keys, values]);
+            let taken = buffers.try_for_each(|buffer| buffer.take_from(region));
+            drop(buffers);
+            if let Err(error) = taken {
+                self.give_back();
+                return Err(error.into());
+            }
+            self.is_given_back = false;
+        }
+        Ok(())
     }
 
     pub fn pages(&self) -> usize {
@@ -57,6 +111,7 @@ impl<B: Backend> KvCache<B> {
 
     /// Copies page `from` to page `to` in every layer.
     pub fn copy_page(&mut self, backend: &B, from: usize, to: usize) -> Result<()> {
+        self.take_back()?;
         let shape = self.shape;
         self.layers.iter_mut().try_for_each(|(keys, values)| Ok(backend.kv_copy_page(shape, from, to, keys, values)?))
     }
@@ -115,6 +170,7 @@ impl<B: Backend> Model<B> {
         if tokens == 0 {
             return Err(Error::invalid("paged inputs", "a step needs at least one token"));
         }
+        cache.take_back()?;
         let buffers = workspace.begin(self, inputs)?;
         let embedding = self.parameters.weight(self.parameters.index.embedding);
         self.backend.embedding(embedding, &buffers.ids, tokens, &mut buffers.delta)?;

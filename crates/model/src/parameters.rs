@@ -58,8 +58,17 @@ impl<B: Backend> Parameters<B> {
 
     /// Zeros in the same shapes, in f32: gradients, masters or moments.
     pub fn like(&self, backend: &B) -> Result<Parameters<B>> {
+        self.twins(|rows, cols| backend.alloc_weight(rows, cols, Precision::F32))
+    }
+
+    /// As [`Parameters::like`], without memory until [`Parameters::take_from`].
+    pub fn unbacked_like(&self, backend: &B) -> Result<Parameters<B>> {
+        self.twins(|rows, cols| backend.unbacked_weight(rows, cols, Precision::F32))
+    }
+
+    fn twins(&self, make: impl Fn(usize, usize) -> gradus_ops::Result<B::Weight>) -> Result<Parameters<B>> {
         let twin = |parameter: &Parameter<B>| {
-            let weight = backend.alloc_weight(parameter.rows, parameter.cols, Precision::F32)?;
+            let weight = make(parameter.rows, parameter.cols)?;
             Ok(Parameter { weight, hf: parameter.hf.clone(), ..*parameter })
         };
         let list = self.list.iter().map(twin).collect::<Result<_>>()?;

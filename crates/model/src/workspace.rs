@@ -3,12 +3,13 @@
 //! Grows to the largest batch seen and is then used again, so a step allocates nothing. How much the layers keep is decided whenever
 //! memory is taken, by the limit that the workspace was given.
 
-use gradus_ops::Backend;
+use gradus_ops::{Backed, Backend};
 
 use crate::activations::StackActivations;
 use crate::allocation::Allocation;
 use crate::head::{HEAD_ROWS, HeadBuffers, HeadMemory};
 use crate::sample::refilled;
+use crate::shared_memory::Visit;
 use crate::{Error, LossSums, Model, Recompute, Result, TokenBatch};
 
 /// Capacities are rounded up to this many tokens, so that batches of nearly the same size do not allocate.
@@ -25,6 +26,10 @@ pub struct TrainingWorkspace<B: Backend> {
     pub(crate) backward: Option<BackwardBuffers<B>>,
     pub(crate) head: Option<HeadBuffers<B>>,
     bytes: WorkspaceBytes,
+    /// Where the memory comes from and goes back to; None: allocations of its own.
+    region: Option<B::Region>,
+    /// The buffers have given their memory back.
+    is_given_back: bool,
     /// Size of the batch whose activations are held; 0 before the first forward.
     pub(crate) tokens: usize,
     pub(crate) sequences: usize,
@@ -123,14 +128,61 @@ impl<B: Backend> TrainingWorkspace<B> {
             backward: None,
             head: None,
             bytes: WorkspaceBytes::default(),
+            region: None,
+            is_given_back: false,
             tokens: 0,
             sequences: 0,
             host: HostMemory::default(),
         }
     }
 
+    /// Memory comes from `region`, and goes back there with [`TrainingWorkspace::give_back`].
+    #[must_use]
+    pub fn sharing(self, region: B::Region) -> TrainingWorkspace<B> {
+        TrainingWorkspace { region: Some(region), ..self }
+    }
+
+    /// Gives the memory back to the region, if there is one; the next forward takes it again. What it held is lost.
+    pub fn give_back(&mut self) {
+        if self.region.is_none() || self.is_given_back {
+            return;
+        }
+        (self.tokens, self.sequences) = (0, 0);
+        self.is_given_back = true;
+        self.free();
+    }
+
+    fn free(&mut self) {
+        let freed = self.each(&mut |buffer| {
+            buffer.give_back();
+            Ok(())
+        });
+        freed.expect("giving back cannot fail");
+    }
+
+    /// All buffers have memory again, or none has.
+    fn take_back(&mut self) -> Result<()> {
+        if let (Some(region), true) = (self.region.clone(), self.is_given_back) {
+            if let Err(error) = self.each(&mut |buffer| buffer.take_from(&region)) {
+                self.free();
+                return Err(error.into());
+            }
+            self.is_given_back = false;
+        }
+        Ok(())
+    }
+
+    fn each(&mut self, visit: Visit<'_, B>) -> gradus_ops::Result<()> {
+        self.forward.iter_mut().try_for_each(|buffers| buffers.each(visit))?;
+        self.backward.iter_mut().try_for_each(|buffers| buffers.each(visit))?;
+        self.head.iter_mut().try_for_each(|buffers| buffers.each(visit))
+    }
+
     /// Bytes of device memory held.
     pub fn bytes(&self) -> u64 {
+        if self.is_given_back {
+            return 0;
+        }
         self.bytes.forward + self.bytes.backward + self.bytes.head
     }
 
@@ -146,6 +198,7 @@ impl<B: Backend> TrainingWorkspace<B> {
         if self.forward.is_none() || tokens > self.capacity.0 || sequences > self.capacity.1 {
             self.grow(model, tokens, sequences)?;
         }
+        self.take_back()?;
         let buffers = self.forward.as_mut().expect("just allocated");
         let backend = model.backend.as_ref();
         backend.write(&mut buffers.ids, 0, &batch.tokens)?;
@@ -167,7 +220,7 @@ impl<B: Backend> TrainingWorkspace<B> {
             Limit::Fixed(recompute) => vec![recompute; layers],
             Limit::Bytes(limit) => plan_within(model, limit, capacity)?,
         };
-        let mut allocation = Allocation::new(model);
+        let mut allocation = Allocation::shared(model, self.region.as_ref());
         self.forward = Some(ForwardBuffers::new(model, &self.plan, capacity, &mut allocation)?);
         self.bytes.forward = allocation.bytes;
         self.capacity = capacity;
@@ -177,7 +230,7 @@ impl<B: Backend> TrainingWorkspace<B> {
     /// Memory of the backward, allocated when a backward first needs it: scoring alone never does.
     pub(crate) fn backward_for(&mut self, model: &Model<B>) -> Result<()> {
         if self.backward.is_none() {
-            let mut allocation = Allocation::new(model);
+            let mut allocation = Allocation::shared(model, self.region.as_ref());
             self.backward = Some(BackwardBuffers::new(model, self.capacity.0, &mut allocation)?);
             self.bytes.backward = allocation.bytes;
         }
@@ -189,7 +242,7 @@ impl<B: Backend> TrainingWorkspace<B> {
         let rows = rows.min(HEAD_ROWS);
         if self.head.as_ref().is_none_or(|head| head.rows < rows) {
             self.head = None;
-            let mut allocation = Allocation::new(model);
+            let mut allocation = Allocation::shared(model, self.region.as_ref());
             self.head = Some(HeadBuffers::new(model, rows, &mut allocation)?);
             self.bytes.head = allocation.bytes;
         }

@@ -19,6 +19,8 @@ pub struct Generation<B: Backend> {
     pages: usize,
     pages_max: usize,
     page_bytes: usize,
+    /// Has the memory of the pages, and between rollouts that of a training pass.
+    region: B::Region,
     calls: BTreeMap<u32, Call>,
     /// Requests that the engine has not seen yet.
     queue: VecDeque<Request>,
@@ -29,8 +31,8 @@ pub struct Generation<B: Backend> {
 }
 
 impl<B: Backend> Generation<B> {
-    /// `kv_bytes_max` bounds the pages of all sequences together.
-    pub fn new(model: &Model<B>, kv_bytes_max: u64) -> Self {
+    /// `kv_bytes_max` bounds the pages of all sequences together; their memory comes from `region`.
+    pub fn new(model: &Model<B>, kv_bytes_max: u64, region: B::Region) -> Self {
         let page_bytes = KvCache::<B>::page_bytes(&model.config, model.precision);
         let pages_max = (kv_bytes_max / page_bytes as u64) as usize;
         Self {
@@ -38,6 +40,7 @@ impl<B: Backend> Generation<B> {
             pages: 0,
             pages_max,
             page_bytes,
+            region,
             calls: BTreeMap::new(),
             queue: VecDeque::new(),
             events: Vec::new(),
@@ -55,7 +58,14 @@ impl<B: Backend> Generation<B> {
 
     /// Bytes of the pages there are.
     pub fn kv_bytes(&self) -> usize {
-        self.pages * self.page_bytes
+        self.engine.as_ref().map_or(0, Engine::kv_bytes)
+    }
+
+    /// Gives the memory of the pages back: running responses go on in the next step, and their keys are computed anew then.
+    pub fn give_back(&mut self) {
+        if let Some(engine) = &mut self.engine {
+            engine.give_back();
+        }
     }
 
     /// The number of a request: unique while its call runs.
@@ -207,7 +217,8 @@ impl<B: Backend> Generation<B> {
             // The old pages go first: both together might not fit.
             self.engine = None;
             self.pages = 0;
-            let mut engine = Engine::new(model, EngineOptions { pages: wanted, ..EngineOptions::default() })?;
+            let options = EngineOptions { pages: wanted, ..EngineOptions::default() };
+            let mut engine = Engine::sharing(model, options, self.region.clone())?;
             engine.plant_fault(self.fault);
             self.engine = Some(engine);
             self.pages = wanted;

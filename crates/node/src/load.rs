@@ -105,7 +105,7 @@ pub fn make_worker<B: Backend>(
         }
         Source::Verified(checkpoint, warnings) => resume(&checkpoint, warnings, backend, precision)?,
     };
-    let Parts { model, trainer, tokenizer, folder, resumed } = parts;
+    let Parts { model, mut trainer, tokenizer, folder, resumed } = parts;
     if let Some(tokenizer) = &tokenizer
         && tokenizer.vocab_size() > model.config.vocab_size
     {
@@ -118,9 +118,12 @@ pub fn make_worker<B: Backend>(
         ));
     }
     let companion_files = folder.as_deref().map(read_companions).transpose()?.unwrap_or_default();
+    let region = model.backend.region();
+    trainer.share(region.clone());
     let worker = Worker {
         stop_tokens: stop_tokens(&model.config, tokenizer.as_ref(), &companion_files)?,
-        generation: Generation::new(&model, kv_bytes_max),
+        generation: Generation::new(&model, kv_bytes_max, region.clone()),
+        region,
         kv_bytes_max,
         // No backward follows a score.
         scoring: TrainingWorkspace::recomputing(Recompute::Layer),

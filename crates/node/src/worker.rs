@@ -33,6 +33,8 @@ pub struct Worker<B: Backend> {
     /// Ids that end a response: the config's and the tokenizer's.
     pub stop_tokens: Vec<u32>,
     pub generation: Generation<B>,
+    /// Memory of the KV pages in generation, of gradients and activations in a step.
+    pub region: B::Region,
     /// Bounds the KV pages of `generation`.
     pub kv_bytes_max: u64,
     pub scoring: TrainingWorkspace<B>,
@@ -48,6 +50,7 @@ impl<B: Backend> Worker<B> {
 
     /// Lets every running response sample one token, and tells the listeners.
     pub fn generate(&mut self) {
+        self.trainer.give_back();
         let events = self.generation.step(&self.model);
         if !events.is_empty() {
             (self.events)(events);
@@ -215,6 +218,7 @@ impl<B: Backend> Worker<B> {
             sampler_logprob: sampler_logprobs.map(|logprobs| logprobs[index]),
         });
         let train_batch = TrainBatch { tokens: batch.tokens.clone(), rows: rows.collect() };
+        self.generation.give_back();
         self.limit_activations()?;
         let metrics = self.trainer.step(&mut self.model, &train_batch, options)?;
         batch.note_trained(&weights, metrics.skipped.is_none());

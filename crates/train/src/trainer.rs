@@ -18,6 +18,8 @@ pub struct Trainer<B: Backend> {
     pass: Option<Pass<B>>,
     parts: MicroBatches,
     activation_bytes_max: Option<u64>,
+    /// Where the memory of `pass` comes from and goes back to; None: allocations of its own.
+    region: Option<B::Region>,
     fault: Option<PlantedFault>,
 }
 
@@ -42,6 +44,8 @@ pub struct TrainerMemory {
 /// What only lives during a step, kept so that the next one allocates nothing.
 struct Pass<B: Backend> {
     gradients: Parameters<B>,
+    /// The memory went back to the region; the next step takes it again.
+    is_given_back: bool,
     workspace: TrainingWorkspace<B>,
 }
 
@@ -74,7 +78,15 @@ impl<B: Backend> Trainer<B> {
     }
 
     pub(crate) fn resumed(steps: u64, state: Option<OptimizerState<B>>) -> Self {
-        Self { steps, state, pass: None, parts: MicroBatches::default(), activation_bytes_max: None, fault: None }
+        Self {
+            steps,
+            state,
+            pass: None,
+            parts: MicroBatches::default(),
+            activation_bytes_max: None,
+            region: None,
+            fault: None,
+        }
     }
 
     /// Bounds the activations of a pass, from the first step on: layers compute again what does not fit, which changes no bit. Without a
@@ -83,10 +95,26 @@ impl<B: Backend> Trainer<B> {
         self.activation_bytes_max = Some(bytes);
     }
 
+    /// Gradients and activations take memory of `region`, from the first step on, and give it back with [`Trainer::give_back`].
+    pub fn share(&mut self, region: B::Region) {
+        self.region = Some(region);
+    }
+
+    /// Between steps: the region has the memory of gradients and activations until the next step, which begins with zero gradients anyway.
+    pub fn give_back(&mut self) {
+        if let (Some(pass), Some(_)) = (&mut self.pass, &self.region)
+            && !pass.is_given_back
+        {
+            pass.gradients.give_back();
+            pass.workspace.give_back();
+            pass.is_given_back = true;
+        }
+    }
+
     /// What is held now.
     pub fn memory(&self) -> TrainerMemory {
         TrainerMemory {
-            gradients: self.pass.as_ref().map_or(0, |pass| pass.gradients.bytes()),
+            gradients: self.pass.as_ref().filter(|pass| !pass.is_given_back).map_or(0, |pass| pass.gradients.bytes()),
             optimizer: self.state.as_ref().map_or(0, OptimizerState::bytes),
             activations: self.pass.as_ref().map_or(0, |pass| pass.workspace.bytes()),
         }
@@ -126,8 +154,9 @@ impl<B: Backend> Trainer<B> {
         }
         let pass = match &mut self.pass {
             Some(pass) => pass,
-            empty => empty.insert(Pass::new(model, self.activation_bytes_max)?),
+            empty => empty.insert(Pass::new(model, self.activation_bytes_max, self.region.clone())?),
         };
+        pass.take_back(self.region.as_ref())?;
         pass.accumulate(model, parts, options, &mut sums)?;
         if let Some(reason) = sums.skip_reason() {
             return Ok(sums.metrics(0.0, Some(reason), started));
@@ -150,10 +179,28 @@ impl<B: Backend> Trainer<B> {
 }
 
 impl<B: Backend> Pass<B> {
-    fn new(model: &Model<B>, activation_bytes_max: Option<u64>) -> Result<Self> {
-        let gradients = model.parameters.like(&model.backend)?;
+    fn new(model: &Model<B>, activation_bytes_max: Option<u64>, region: Option<B::Region>) -> Result<Self> {
         let workspace = activation_bytes_max.map_or_else(TrainingWorkspace::new, TrainingWorkspace::limited);
-        Ok(Self { gradients, workspace })
+        Ok(match region {
+            None => Self { gradients: model.parameters.like(&model.backend)?, is_given_back: false, workspace },
+            Some(region) => Self {
+                gradients: model.parameters.unbacked_like(&model.backend)?,
+                is_given_back: true,
+                workspace: workspace.sharing(region),
+            },
+        })
+    }
+
+    /// The workspace takes its own memory when the forward begins.
+    fn take_back(&mut self, region: Option<&B::Region>) -> Result<()> {
+        if let (Some(region), true) = (region, self.is_given_back) {
+            if let Err(error) = self.gradients.take_from(region) {
+                self.gradients.give_back();
+                return Err(error.into());
+            }
+            self.is_given_back = false;
+        }
+        Ok(())
     }
 
     /// Gradients of all micro-batches, added up from zero.
