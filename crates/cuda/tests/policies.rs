@@ -3,9 +3,9 @@
 mod device;
 
 use gradus_cpu::CpuBackend;
-use gradus_model::{LossRow, Model, Parameters, TokenBatch, TrainingWorkspace};
+use gradus_model::{LossRow, LossSums, Model, Parameters, Recompute, TokenBatch, TrainingWorkspace};
 use gradus_ops::{Backend, Precision};
-use gradus_testing::{GOLDEN_CASES, Golden, relative_l2};
+use gradus_testing::{GOLDEN_CASES, GOLDEN_POLICY_CASE, Golden, integers, relative_l2};
 use std::sync::Arc;
 
 /// The loss of the golden batch and every gradient by its Hugging Face name.
@@ -46,5 +46,39 @@ fn gradients_of_every_family_are_those_of_the_cpu_and_of_pytorch() {
                 "{case}: {name} is {to_f32:.2e} from PyTorch's in f32, {to_cpu:.2e} from the CPU's in bf16"
             );
         }
+    }
+}
+
+/// The loss and the bits of every gradient of two sequences, 150 tokens.
+fn sums_and_bits<B: Backend>(model: &Model<B>, workspace: TrainingWorkspace<B>) -> (LossSums, Vec<Vec<u32>>) {
+    let vocab = model.config.vocab_size as u32;
+    let batch = TokenBatch::pack([integers(1, 97, vocab), integers(2, 53, vocab)]);
+    let row = |row: u32| {
+        let target = batch.tokens[row as usize + 1];
+        LossRow { row, target, weight: 0.01, inv_t: 1.0, old_logprob: None }
+    };
+    let rows: Vec<LossRow> = (0..149).filter(|&index| index != 96).map(row).collect();
+    let (mut gradients, mut workspace) = (model.parameters.like(&model.backend).expect("gradients"), workspace);
+    model.forward(&batch, &mut workspace).expect("forward");
+    let sums = model.loss_backward(&batch, &rows, None, &mut gradients, &mut workspace).expect("backward").clone();
+    let bits = |parameter: &gradus_model::Parameter<B>| {
+        let mut values = vec![0.0; parameter.rows * parameter.cols];
+        model.backend.store_row_major(&parameter.weight, 0, &mut values).expect("a gradient");
+        values.into_iter().map(f32::to_bits).collect()
+    };
+    (sums, gradients.list.iter().map(bits).collect())
+}
+
+#[test]
+fn chunks_of_the_mlp_change_no_bit() {
+    let golden = Golden::open(GOLDEN_POLICY_CASE);
+    let backend = Arc::new(device::backend(3));
+    let model = Model::load(&golden.folder, backend, Precision::Bf16).expect("the golden model");
+    let expected = sums_and_bits(&model, TrainingWorkspace::new());
+    for recompute in [Recompute::GateUp, Recompute::Layer] {
+        let whole = sums_and_bits(&model, TrainingWorkspace::recomputing(recompute));
+        // Chunks of one block of 64 rows: two and a tail.
+        let chunked = sums_and_bits(&model, TrainingWorkspace::recomputing(recompute).with_mlp_bytes(0));
+        assert!(whole == expected && chunked == expected, "{recompute:?}");
     }
 }

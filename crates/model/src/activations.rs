@@ -77,16 +77,17 @@ impl<B: Backend> InnerActivations<B> {
 }
 
 impl<B: Backend> StackActivations<B> {
-    /// `plan` has what each layer computes again.
+    /// `plan` has what each layer computes again; gate and up that no layer keeps have room for `mlp_rows` tokens.
     pub fn new(
         config: &ModelConfig,
         plan: &[Recompute],
-        tokens: usize,
+        (tokens, mlp_rows): (usize, usize),
         allocation: &mut Allocation<'_, B>,
     ) -> Result<Self> {
         let most = plan.iter().copied().max().unwrap_or(Recompute::Nothing);
-        let gate_up =
-            |allocation: &mut Allocation<'_, B>| allocation.activations(tokens * 2 * config.intermediate_size);
+        let gate_up = |allocation: &mut Allocation<'_, B>, rows: usize| {
+            allocation.activations(rows * 2 * config.intermediate_size)
+        };
         let mut layers = Vec::with_capacity(plan.len());
         for &recompute in plan {
             layers.push(LayerActivations {
@@ -97,12 +98,12 @@ impl<B: Backend> StackActivations<B> {
                 } else {
                     None
                 },
-                gate_up: if recompute < Recompute::GateUp { Some(gate_up(allocation)?) } else { None },
+                gate_up: if recompute < Recompute::GateUp { Some(gate_up(allocation, tokens)?) } else { None },
             });
         }
         let shared_inner =
             if most == Recompute::Layer { Some(InnerActivations::new(config, tokens, allocation)?) } else { None };
-        let shared_gate_up = if most >= Recompute::GateUp { Some(gate_up(allocation)?) } else { None };
+        let shared_gate_up = if most >= Recompute::GateUp { Some(gate_up(allocation, mlp_rows)?) } else { None };
         Ok(StackActivations { layers, shared_inner, shared_gate_up })
     }
 

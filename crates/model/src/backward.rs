@@ -32,14 +32,16 @@ impl<B: Backend> Model<B> {
         for (number, layer) in index.layers.iter().enumerate().rev() {
             let mut view = stack.layer(number);
             self.recompute(layer, &rows, &mut view, scratch, buffers)?;
-            self.mlp_backward(layer, tokens, &view, scratch, buffers, gradients)?;
+            self.mlp_branch_backward(layer, tokens, &mut view, scratch, buffers, gradients)?;
+            let mlp = (&view.inner.mlp_sum, &view.inner.mlp_rstd);
+            self.norm_backward(layer.mlp_norm, tokens, mlp, buffers, gradients)?;
             self.attention_backward(layer, &rows, &view, scratch, buffers, gradients)?;
         }
         let d_embedding = gradients.weight_mut(index.embedding);
         Ok(backend.embedding_backward(d_embedding, ids, tokens, &buffers.d_sum)?)
     }
 
-    /// Fills the layer's activations and leaves the normed input of the MLP in `scratch.x`, silu · up in `scratch.activation`.
+    /// Fills the layer's activations but those of the MLP, whose normed input it leaves in `scratch.x`.
     fn recompute(
         &self,
         layer: &LayerIndex,
@@ -48,18 +50,12 @@ impl<B: Backend> Model<B> {
         scratch: &mut ForwardScratch<B>,
         buffers: &mut BackwardBuffers<B>,
     ) -> Result<()> {
-        let tokens = rows.tokens;
         if view.recompute == Recompute::Layer {
-            self.norm_again(layer.attention_norm, tokens, view.attention_sum, scratch, buffers)?;
-            self.attention_branch(layer, rows, view.attention_sum, view.inner, scratch)?;
+            self.norm_again(layer.attention_norm, rows.tokens, view.attention_sum, scratch, buffers)?;
+            self.attention_branch(layer, rows, view.attention_sum, view.inner, scratch)
         } else {
-            self.norm_again(layer.mlp_norm, tokens, &view.inner.mlp_sum, scratch, buffers)?;
+            self.norm_again(layer.mlp_norm, rows.tokens, &view.inner.mlp_sum, scratch, buffers)
         }
-        if view.recompute != Recompute::Nothing {
-            self.linear((layer.gate_up, layer.gate_up_bias), &scratch.x, tokens, view.gate_up)?;
-        }
-        let ffn = self.config.intermediate_size;
-        Ok(self.backend.swiglu(view.gate_up, tokens, ffn, &mut scratch.activation)?)
     }
 
     /// `scratch.x` becomes the norm of a stored residual stream.
@@ -73,26 +69,6 @@ impl<B: Backend> Model<B> {
     ) -> Result<()> {
         let outputs = NormOutputs { sum: &mut buffers.sum, rstd: &mut buffers.rstd, out: &mut scratch.x };
         self.residual_norm(weight, tokens, stored, None, outputs)
-    }
-
-    fn mlp_backward(
-        &self,
-        layer: &LayerIndex,
-        tokens: usize,
-        view: &LayerView<'_, B>,
-        scratch: &ForwardScratch<B>,
-        buffers: &mut BackwardBuffers<B>,
-        gradients: &mut Parameters<B>,
-    ) -> Result<()> {
-        let ffn = self.config.intermediate_size;
-        let BackwardBuffers { d_sum, d_activation, d_gate_up, d_x, .. } = &mut *buffers;
-        let down = (layer.down, layer.down_bias);
-        self.linear_backward(down, tokens, (d_sum, &scratch.activation), d_activation, gradients)?;
-        self.backend.swiglu_backward(view.gate_up, tokens, ffn, d_activation, d_gate_up)?;
-        let gate_up = (layer.gate_up, layer.gate_up_bias);
-        self.linear_backward(gate_up, tokens, (d_gate_up, &scratch.x), d_x, gradients)?;
-        let mlp = (&view.inner.mlp_sum, &view.inner.mlp_rstd);
-        self.norm_backward(layer.mlp_norm, tokens, mlp, buffers, gradients)
     }
 
     fn attention_backward(

@@ -45,8 +45,7 @@ impl<B: Backend> Model<B> {
             self.residual_norm(layer.attention_norm, tokens, residual, branch, outputs)?;
             let LayerView { attention_sum, inner, gate_up, .. } = stack.layer(number);
             self.attention_branch(layer, &rows, attention_sum, inner, scratch)?;
-            let ForwardScratch { x, delta, activation } = scratch;
-            self.mlp(layer, x, tokens, gate_up, activation, delta)?;
+            self.mlp_branch(layer, tokens, gate_up, scratch)?;
         }
         let outputs = NormOutputs { sum: final_sum, rstd: final_rstd, out: hidden };
         self.residual_norm(index.final_norm, tokens, stack.last_mlp_sum(), Some(&scratch.delta), outputs)

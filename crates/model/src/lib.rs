@@ -18,6 +18,7 @@ mod head;
 mod init;
 mod layout;
 mod loss;
+mod mlp;
 mod model;
 mod paged;
 mod paged_workspace;

@@ -8,6 +8,7 @@ use crate::Parameters;
 use crate::activations::{InnerActivations, LayerActivations, StackActivations};
 use crate::block::QkvBuffers;
 use crate::head::HeadBuffers;
+use crate::mlp::MlpChunk;
 use crate::workspace::{BackwardBuffers, ForwardBuffers, ForwardScratch};
 
 /// Something done to each buffer.
@@ -16,9 +17,12 @@ pub(crate) type Visit<'a, B> = &'a mut dyn FnMut(&mut <B as Backend>::Buffer) ->
 impl<B: Backend> ForwardBuffers<B> {
     pub fn each(&mut self, visit: Visit<'_, B>) -> Result<()> {
         let ForwardBuffers { ids, positions, cu_seqlens, stack, final_sum, final_rstd, hidden, scratch } = self;
-        let ForwardScratch { x, delta, activation } = scratch;
+        let ForwardScratch { x, delta, activation, chunk } = scratch;
         for buffer in [ids, positions, cu_seqlens, final_sum, final_rstd, hidden, x, delta, activation] {
             visit(buffer)?;
+        }
+        if let Some(MlpChunk { rows: _, x, branch }) = chunk {
+            [x, branch].into_iter().try_for_each(&mut *visit)?;
         }
         let StackActivations { layers, shared_inner, shared_gate_up } = stack;
         for layer in layers {
@@ -44,8 +48,9 @@ impl<B: Backend> InnerActivations<B> {
 
 impl<B: Backend> BackwardBuffers<B> {
     pub fn each(&mut self, visit: Visit<'_, B>) -> Result<()> {
-        let BackwardBuffers { d_sum, d_x, d_attended, d_qkv, d_activation, d_gate_up, sum, rstd } = self;
-        [d_sum, d_x, d_attended, d_qkv, d_activation, d_gate_up, sum, rstd].into_iter().try_for_each(visit)
+        let BackwardBuffers { d_sum, d_x, d_attended, d_qkv, d_activation, d_gate_up, d_chunk, sum, rstd } = self;
+        let buffers = [d_sum, d_x, d_attended, d_qkv, d_activation, d_gate_up, sum, rstd];
+        buffers.into_iter().chain(d_chunk).try_for_each(visit)
     }
 }
 

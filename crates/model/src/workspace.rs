@@ -8,6 +8,7 @@ use gradus_ops::{Backed, Backend};
 use crate::activations::StackActivations;
 use crate::allocation::Allocation;
 use crate::head::{HEAD_ROWS, HeadBuffers, HeadMemory};
+use crate::mlp::{MLP_BYTES, MlpChunk, mlp_rows};
 use crate::sample::refilled;
 use crate::shared_memory::Visit;
 use crate::{Error, LossSums, Model, Recompute, Result, TokenBatch};
@@ -22,6 +23,9 @@ pub struct TrainingWorkspace<B: Backend> {
     capacity: (usize, usize),
     /// What each layer computes again.
     plan: Vec<Recompute>,
+    /// Bytes of one chunk of the MLP, at most, and the tokens that it has for it.
+    mlp_bytes: u64,
+    mlp_rows: usize,
     pub(crate) forward: Option<ForwardBuffers<B>>,
     pub(crate) backward: Option<BackwardBuffers<B>>,
     pub(crate) head: Option<HeadBuffers<B>>,
@@ -76,11 +80,12 @@ pub(crate) struct ForwardBuffers<B: Backend> {
     pub scratch: ForwardScratch<B>,
 }
 
-/// Norm output and the branch to be added to the residual `[tokens, hidden]`, silu · up `[tokens, ffn]`.
+/// Norm output and the branch to be added to the residual `[tokens, hidden]`, silu · up `[mlp_rows, ffn]`.
 pub(crate) struct ForwardScratch<B: Backend> {
     pub x: B::Buffer,
     pub delta: B::Buffer,
     pub activation: B::Buffer,
+    pub chunk: Option<MlpChunk<B>>,
 }
 
 pub(crate) struct BackwardBuffers<B: Backend> {
@@ -89,8 +94,11 @@ pub(crate) struct BackwardBuffers<B: Backend> {
     pub d_x: B::Buffer,
     pub d_attended: B::Buffer,
     pub d_qkv: B::Buffer,
+    /// Of `mlp_rows` tokens.
     pub d_activation: B::Buffer,
     pub d_gate_up: B::Buffer,
+    /// Gradient of a chunk's norm output `[mlp_rows, hidden]`, where the MLP has chunks.
+    pub d_chunk: Option<B::Buffer>,
     /// A recomputed norm writes its sum and 1/rms here.
     pub sum: B::Buffer,
     pub rstd: B::Buffer,
@@ -119,11 +127,19 @@ impl<B: Backend> TrainingWorkspace<B> {
         TrainingWorkspace::with(Limit::Bytes(bytes))
     }
 
+    /// Other chunks of the MLP than by default, of at most so many bytes: changes no bit. For tests, whose policies are small.
+    #[must_use]
+    pub fn with_mlp_bytes(self, bytes: u64) -> TrainingWorkspace<B> {
+        TrainingWorkspace { mlp_bytes: bytes, ..self }
+    }
+
     fn with(limit: Limit) -> TrainingWorkspace<B> {
         TrainingWorkspace {
             limit,
             capacity: (0, 0),
             plan: Vec::new(),
+            mlp_bytes: MLP_BYTES,
+            mlp_rows: 0,
             forward: None,
             backward: None,
             head: None,
@@ -218,10 +234,11 @@ impl<B: Backend> TrainingWorkspace<B> {
         let layers = model.config.num_hidden_layers;
         self.plan = match self.limit {
             Limit::Fixed(recompute) => vec![recompute; layers],
-            Limit::Bytes(limit) => plan_within(model, limit, capacity)?,
+            Limit::Bytes(limit) => plan_within(model, limit, capacity, self.mlp_bytes)?,
         };
+        self.mlp_rows = mlp_rows(model, &self.plan, capacity.0, self.mlp_bytes);
         let mut allocation = Allocation::shared(model, self.region.as_ref());
-        self.forward = Some(ForwardBuffers::new(model, &self.plan, capacity, &mut allocation)?);
+        self.forward = Some(ForwardBuffers::new(model, &self.plan, capacity, self.mlp_rows, &mut allocation)?);
         self.bytes.forward = allocation.bytes;
         self.capacity = capacity;
         Ok(())
@@ -231,7 +248,7 @@ impl<B: Backend> TrainingWorkspace<B> {
     pub(crate) fn backward_for(&mut self, model: &Model<B>) -> Result<()> {
         if self.backward.is_none() {
             let mut allocation = Allocation::shared(model, self.region.as_ref());
-            self.backward = Some(BackwardBuffers::new(model, self.capacity.0, &mut allocation)?);
+            self.backward = Some(BackwardBuffers::new(model, self.capacity.0, self.mlp_rows, &mut allocation)?);
             self.bytes.backward = allocation.bytes;
         }
         Ok(())
@@ -278,20 +295,26 @@ pub(crate) struct PassParts<'a, B: Backend> {
 }
 
 /// The plan that computes least again among those whose pass takes at most `limit` bytes.
-fn plan_within<B: Backend>(model: &Model<B>, limit: u64, capacity: (usize, usize)) -> Result<Vec<Recompute>> {
+fn plan_within<B: Backend>(
+    model: &Model<B>,
+    limit: u64,
+    capacity: (usize, usize),
+    mlp_bytes: u64,
+) -> Result<Vec<Recompute>> {
     let layers = model.config.num_hidden_layers;
     let tokens = capacity.0;
     let mut count = Allocation::counting(model);
-    BackwardBuffers::new(model, tokens, &mut count)?;
-    let backward = count.bytes;
     HeadBuffers::new(model, tokens.min(HEAD_ROWS), &mut count)?;
-    let head = count.bytes - backward;
-    let mut kept = 0;
+    let head = count.bytes;
+    let (mut kept, mut backward) = (0, 0);
     for changed in 0..=2 * layers {
         let plan = nth_plan(layers, changed);
+        let rows = mlp_rows(model, &plan, tokens, mlp_bytes);
         let mut count = Allocation::counting(model);
-        ForwardBuffers::new(model, &plan, capacity, &mut count)?;
+        ForwardBuffers::new(model, &plan, capacity, rows, &mut count)?;
         kept = count.bytes;
+        BackwardBuffers::new(model, tokens, rows, &mut count)?;
+        backward = count.bytes - kept;
         if kept + backward + head <= limit {
             return Ok(plan);
         }
@@ -315,6 +338,7 @@ impl<B: Backend> ForwardBuffers<B> {
         model: &Model<B>,
         plan: &[Recompute],
         (tokens, sequences): (usize, usize),
+        mlp_rows: usize,
         allocation: &mut Allocation<'_, B>,
     ) -> Result<ForwardBuffers<B>> {
         let config = &model.config;
@@ -323,23 +347,31 @@ impl<B: Backend> ForwardBuffers<B> {
             ids: allocation.u32s(tokens)?,
             positions: allocation.u32s(tokens)?,
             cu_seqlens: allocation.u32s(sequences + 1)?,
-            stack: StackActivations::new(config, plan, tokens, allocation)?,
+            stack: StackActivations::new(config, plan, (tokens, mlp_rows), allocation)?,
             final_sum: allocation.activations(hidden)?,
             final_rstd: allocation.f32s(tokens)?,
             hidden: allocation.activations(hidden)?,
             scratch: ForwardScratch {
                 x: allocation.activations(hidden)?,
                 delta: allocation.f32s(hidden)?,
-                activation: allocation.activations(tokens * config.intermediate_size)?,
+                activation: allocation.activations(mlp_rows * config.intermediate_size)?,
+                chunk: MlpChunk::new(config, tokens, mlp_rows, allocation)?,
             },
         })
     }
 }
 
 impl<B: Backend> BackwardBuffers<B> {
-    fn new(model: &Model<B>, tokens: usize, allocation: &mut Allocation<'_, B>) -> Result<BackwardBuffers<B>> {
+    fn new(
+        model: &Model<B>,
+        tokens: usize,
+        mlp_rows: usize,
+        allocation: &mut Allocation<'_, B>,
+    ) -> Result<BackwardBuffers<B>> {
         let config = &model.config;
-        let (shape, hidden, ffn) = (config.attention(), tokens * config.hidden_size, tokens * config.intermediate_size);
+        let (shape, hidden) = (config.attention(), tokens * config.hidden_size);
+        let ffn = mlp_rows * config.intermediate_size;
+        let chunk = if mlp_rows < tokens { Some(mlp_rows * config.hidden_size) } else { None };
         Ok(BackwardBuffers {
             d_sum: allocation.f32s(hidden)?,
             d_x: allocation.f32s(hidden)?,
@@ -347,6 +379,7 @@ impl<B: Backend> BackwardBuffers<B> {
             d_qkv: allocation.f32s(tokens * shape.qkv_dim())?,
             d_activation: allocation.f32s(ffn)?,
             d_gate_up: allocation.f32s(2 * ffn)?,
+            d_chunk: chunk.map(|len| allocation.f32s(len)).transpose()?,
             sum: allocation.activations(hidden)?,
             rstd: allocation.f32s(tokens)?,
         })

@@ -10,14 +10,18 @@ use gradus_testing::integers;
 
 const VOCAB: u32 = 97;
 const LAYERS: usize = 3;
+const HIDDEN: u64 = 40;
+const FFN: u64 = 56;
 /// More than a block of keys.
 const FEW: &[usize] = &[70, 3];
 /// Nearly what a workspace has room for, 256 tokens and as many rows of the head, so that it holds what its plan counted.
 const FULL: &[usize] = &[120, 3, 128];
+/// Several chunks of the MLP and a tail, in room for 256 tokens and as many rows of the head.
+const LONG: &[usize] = &[120, 3, 90];
 
 fn model(architecture: &str, level: Level, precision: Precision) -> Model<CpuBackend> {
     let text = serde_json::json!({
-        "architectures": [architecture], "vocab_size": VOCAB, "hidden_size": 40, "intermediate_size": 56,
+        "architectures": [architecture], "vocab_size": VOCAB, "hidden_size": HIDDEN, "intermediate_size": FFN,
         "num_hidden_layers": LAYERS, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8,
         "max_position_embeddings": 128, "initializer_range": 0.15, "mlp_bias": true
     });
@@ -113,6 +117,64 @@ fn a_limit_is_kept_by_computing_more_again_and_changes_no_bit() {
             refusal.contains("a pass over 256 tokens takes") && refusal.contains("lower microBatchTokens"),
             "{refusal}"
         );
+    }
+}
+
+/// Bytes of the MLP's values in a row, of which a chunk holds fewer rows, and of the stream that only chunks copy.
+fn row_bytes(precision: Precision) -> (u64, u64) {
+    let stored = precision.activations().bytes() as u64;
+    (3 * FFN * (stored + 4), HIDDEN * (stored + 8))
+}
+
+#[test]
+fn chunks_of_the_mlp_change_no_bit_on_any_level() {
+    for architecture in ["Qwen2ForCausalLM", "Qwen3ForCausalLM", "LlamaForCausalLM"] {
+        for precision in [Precision::F32, Precision::Bf16] {
+            let (wide, stream) = row_bytes(precision);
+            for level in Level::ALL.into_iter().filter(|level| level.is_available()) {
+                let model = model(architecture, level, precision);
+                let expected = gradients(&model, LONG, &mut TrainingWorkspace::new()).expect("a backward");
+                for (recompute, blocks) in [(Recompute::GateUp, 0), (Recompute::GateUp, 2), (Recompute::Layer, 1)] {
+                    let bytes = blocks * 64 * (wide + stream);
+                    let mut workspace = TrainingWorkspace::recomputing(recompute).with_mlp_bytes(bytes);
+                    let found = gradients(&model, LONG, &mut workspace).expect("a backward");
+                    let what = format!(
+                        "{architecture} in {} at {}, {recompute:?}, chunks of {blocks} blocks",
+                        precision.name(),
+                        level.name()
+                    );
+                    assert_eq!(expected.0, found.0, "{what}");
+                    assert!(expected.1 == found.1, "{what}: gradients differ");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn chunks_of_the_mlp_take_room_for_their_own_rows_alone() {
+    for precision in [Precision::F32, Precision::Bf16] {
+        let model = model("LlamaForCausalLM", Level::Avx2, precision);
+        let bytes_of = |workspace: TrainingWorkspace<CpuBackend>| {
+            let mut workspace = workspace;
+            gradients(&model, LONG, &mut workspace).expect("a backward");
+            workspace.bytes()
+        };
+        let (wide, stream) = row_bytes(precision);
+        for recompute in [Recompute::GateUp, Recompute::Layer] {
+            let whole = bytes_of(TrainingWorkspace::recomputing(recompute));
+            for rows in [64, 128, 192] {
+                let limit = (rows + 63) * (wide + stream);
+                let chunked = bytes_of(TrainingWorkspace::recomputing(recompute).with_mlp_bytes(limit));
+                assert_eq!(chunked + (256 - rows) * wide, whole + rows * stream, "{recompute:?}, {rows} rows");
+            }
+        }
+        let kept = bytes_of(TrainingWorkspace::new());
+        assert_eq!(bytes_of(TrainingWorkspace::new().with_mlp_bytes(0)), kept, "where nothing is computed again");
+        // A limit that only chunks can keep.
+        let least = bytes_of(TrainingWorkspace::recomputing(Recompute::Layer).with_mlp_bytes(0));
+        assert_eq!(bytes_of(TrainingWorkspace::limited(least).with_mlp_bytes(0)), least);
+        assert!(gradients(&model, LONG, &mut TrainingWorkspace::limited(least)).is_err());
     }
 }
 
