@@ -54,6 +54,15 @@ struct CastRowsParams {
 };
 static_assert(sizeof(CastRowsParams) == 32, "mirrored in Rust");
 
+/// y[elements] = the sum of `count` parts of as many elements each, in order, rounded to bf16.
+struct GemmSumPartsParams {
+  const float* parts;  // [count, elements]
+  bf16* y;             // [elements]
+  uint64_t elements;
+  uint32_t count, unused;
+};
+static_assert(sizeof(GemmSumPartsParams) == 32, "mirrored in Rust");
+
 // Tiles of a block, [rows of the result] x [columns]: grid.x is the number of tiles,
 // ceil(rows / R) · ceil(columns / C), with
 //   gemm_forward_RxC:        rows m, columns n
@@ -62,6 +71,8 @@ static_assert(sizeof(CastRowsParams) == 32, "mirrored in Rust");
 //   gemm_backward_weight_RxC: rows n, columns k
 // gemm_forward and gemm_decode give equal bits. A launch takes exactly the threads and the shared memory of its row.
 // column_sum: grid ceil(n / 32). cast_rows: grid (m, ceil(ld_to / 1024)).
+// gemm_split_RxC (split.cu, for a benchmark alone): the grid of gemm_decode_RxC or gemm_forward_RxC times the parts of the
+// sum in grid.z; y is f32 [parts, m, n], ld_y is n, the bias null. gemm_sum_parts: grid ceil(elements / 256).
 #define GRADUS_GEMM_KERNELS(X)                                          \
   X(gemm_forward_128x256_bf16, GemmForwardParams, 256, 98304)           \
   X(gemm_forward_128x256_f32, GemmForwardParams, 256, 98304)            \
@@ -77,4 +88,8 @@ static_assert(sizeof(CastRowsParams) == 32, "mirrored in Rust");
   X(gemm_backward_input_128x128, GemmBackwardInputParams, 128, 65536)   \
   X(gemm_backward_weight_128x128, GemmBackwardWeightParams, 256, 65536) \
   X(column_sum, ColumnSumParams, 1024, 4224)                            \
-  X(cast_rows, CastRowsParams, 256, 0)
+  X(cast_rows, CastRowsParams, 256, 0)                                  \
+  X(gemm_split_16x32, GemmForwardParams, 128, 98304)                    \
+  X(gemm_split_64x32, GemmForwardParams, 128, 98304)                    \
+  X(gemm_split_128x128, GemmForwardParams, 128, 65536)                  \
+  X(gemm_sum_parts, GemmSumPartsParams, 256, 0)

@@ -79,6 +79,8 @@ params! {
         m: u32, n: u32, k: u32, ld_d_y: u32, ld_x: u32, ld_d_weight: u32,
     }
     ColumnSumParams, 32 { x: Address, sums: Address, m: u32, n: u32, ld_x: u32, unused: u32 }
+    /// Sums of parts, rounded to bf16.
+    GemmSumPartsParams, 32 { parts: Address, y: Address, elements: u64, count: u32, unused: u32 }
     /// Rows of f32 to another stride, rounded to bf16.
     CastRowsParams, 32 { from: Address, to: Address, m: u32, n: u32, ld_from: u32, ld_to: u32 }
 }
@@ -200,6 +202,10 @@ kernels! {
     GEMM_BACKWARD_WEIGHT_128X128: GemmBackwardWeightParams = "gemm_backward_weight_128x128", 256, 65536;
     COLUMN_SUM: ColumnSumParams = "column_sum", 1024, 4224;
     CAST_ROWS: CastRowsParams = "cast_rows", 256, 0;
+    GEMM_SPLIT_16X32: GemmForwardParams = "gemm_split_16x32", 128, 98304;
+    GEMM_SPLIT_64X32: GemmForwardParams = "gemm_split_64x32", 128, 98304;
+    GEMM_SPLIT_128X128: GemmForwardParams = "gemm_split_128x128", 128, 65536;
+    GEMM_SUM_PARTS: GemmSumPartsParams = "gemm_sum_parts", 256, 0;
     GEMM_FORWARD_128X256_BF16: GemmForwardParams = "gemm_forward_128x256_bf16", 256, 98304;
     GEMM_FORWARD_128X256_F32: GemmForwardParams = "gemm_forward_128x256_f32", 256, 98304;
     GEMM_FORWARD_128X128_BF16: GemmForwardParams = "gemm_forward_128x128_bf16", 128, 65536;

@@ -39,6 +39,7 @@ mod sample;
 mod scratch;
 mod sim_driver;
 mod softmax;
+mod split_sums;
 mod swiglu;
 mod timing;
 mod weight;
@@ -49,6 +50,7 @@ pub use driver::{Address, DeviceProperties, Driver, DriverError, Event, Launch, 
 pub use region::Region;
 pub use pack::{KernelPack, Module, PACK_VARIABLE, PackError};
 pub use sim_driver::{SIM_VARIABLE, SimDriver, SimKernel, SimUnavailable};
+pub use split_sums::Tile;
 pub use weight::Weight;
 
 use device::{Call, Device};

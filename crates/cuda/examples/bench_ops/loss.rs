@@ -13,28 +13,39 @@ pub fn run(bench: &Bench) {
     }
 }
 
-/// Logits, statistics, gradient of the logits, and both products of the backward pass. Its memory is the chunk's.
+/// Logits, statistics, gradient of the logits, and both products of the backward pass. SFT and policy gradients are the same ops: coefficients
+/// and temperatures differ.
 fn head_loss(bench: &Bench) {
     let backend = &bench.backend;
+    let free = || backend.device_memory().unwrap().map(|memory| memory.free);
     let (rows, vocab, dim) = (bench.size(4096, 9), bench.size(152_064, 260), bench.size(3584, 40));
     let x = bench.halves(rows * dim);
     let weight = bench.weight(vocab, dim, Precision::Bf16);
     let mut d_weight = backend.alloc_weight(vocab, dim, Precision::F32).unwrap();
+    let free_before = free();
     let mut logits = backend.alloc(DType::F32, rows * vocab).unwrap();
     let mut d_x = backend.alloc(DType::F32, rows * dim).unwrap();
     let targets = buffer(backend, &integers(1, rows, vocab as u32));
-    let (inv_t, coefficient) = (buffer(backend, &vec![1.0_f32; rows]), bench.floats(rows));
+    let coefficient = bench.floats(rows);
     let [mut lse, mut logprob, mut entropy] = [(); 3].map(|()| backend.alloc(DType::F32, rows).unwrap());
     let shape = format!("\"rows\":{rows},\"vocab\":{vocab},\"dim\":{dim}");
-    let all = || LossRows { rows, vocab, targets: &targets, inv_t: &inv_t };
     let flops = 6.0 * rows as f64 * vocab as f64 * dim as f64;
-    bench.row("head_loss", &shape, Amount::Flops(flops), || {
-        backend.matmul(&x, rows, &weight, None, &mut logits)?;
-        backend.softmax_statistics(&logits, all(), &mut lse, &mut logprob, &mut entropy)?;
-        backend.softmax_backward(&mut logits, all(), &lse, &coefficient)?;
-        backend.matmul_backward_input(&logits, rows, &weight, &mut d_x)?;
-        backend.matmul_backward_weight(&logits, &x, rows, &mut d_weight, None)
-    });
+    for (loss, inv_t) in [("sft", 1.0_f32), ("policy gradient", 1.25)] {
+        let inv_t = buffer(backend, &vec![inv_t; rows]);
+        let all = || LossRows { rows, vocab, targets: &targets, inv_t: &inv_t };
+        bench.row("head_loss", &format!("{shape},\"loss\":\"{loss}\""), Amount::Flops(flops), || {
+            backend.matmul(&x, rows, &weight, None, &mut logits)?;
+            backend.softmax_statistics(&logits, all(), &mut lse, &mut logprob, &mut entropy)?;
+            backend.softmax_backward(&mut logits, all(), &lse, &coefficient)?;
+            backend.matmul_backward_input(&logits, rows, &weight, &mut d_x)?;
+            backend.matmul_backward_weight(&logits, &x, rows, &mut d_weight, None)
+        });
+    }
+    if let Some(bytes) = free_before.zip(free()).map(|(before, after)| before.saturating_sub(after)) {
+        bench.figures("head_memory", &shape, "GiB", &[bytes as f64 / (1_u64 << 30) as f64], "");
+    }
+    let inv_t = buffer(backend, &vec![1.0_f32; rows]);
+    let all = || LossRows { rows, vocab, targets: &targets, inv_t: &inv_t };
     let bytes = 4.0 * rows as f64 * vocab as f64;
     bench.row("softmax_statistics", &shape, Amount::Bytes(bytes), || {
         backend.softmax_statistics(&logits, all(), &mut lse, &mut logprob, &mut entropy)

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)] // A program: what fails ends it, in the op's own words.
 
 mod attention;
+mod contract;
 mod loss;
 mod matmul;
 mod memory_bound;
@@ -33,6 +34,24 @@ pub enum Amount {
     Time,
 }
 
+impl Amount {
+    fn figure(self, ms: f64) -> f64 {
+        match self {
+            Amount::Flops(flops) => flops / ms / 1e9,
+            Amount::Bytes(bytes) => bytes / ms / 1e6,
+            Amount::Time => ms,
+        }
+    }
+
+    fn unit(self) -> &'static str {
+        match self {
+            Amount::Flops(_) => "TFLOP/s",
+            Amount::Bytes(_) => "GB/s",
+            Amount::Time => "ms",
+        }
+    }
+}
+
 /// The device and how to run on it.
 pub struct Bench {
     pub backend: CudaBackend,
@@ -46,28 +65,25 @@ impl Bench {
     }
 
     /// Times `op` and prints its row. `shape` is JSON's inside of an object.
-    pub fn row(&self, kind: &str, shape: &str, amount: Amount, mut op: impl FnMut() -> Result<()>) {
+    pub fn row(&self, kind: &str, shape: &str, amount: Amount, op: impl FnMut() -> Result<()>) {
+        let figures: Vec<f64> = self.samples_ms(op).into_iter().map(|ms| amount.figure(ms)).collect();
+        self.figures(kind, shape, amount.unit(), &figures, "");
+    }
+
+    /// Prints a row of figures.
+    pub fn figures(&self, kind: &str, shape: &str, unit: &str, figures: &[f64], note: &str) {
+        let note = if note.is_empty() { String::new() } else { format!(",\"note\":\"{note}\"") };
+        println!("{{\"kind\":\"{kind}\",\"shape\":{{{shape}}},\"unit\":\"{unit}\",\"repeats\":{figures:?}{note}}}");
+    }
+
+    /// Milliseconds of one run of `op`, a figure for each sample.
+    pub fn samples_ms(&self, mut op: impl FnMut() -> Result<()>) -> Vec<f64> {
         let runs = if self.small { 1 } else { WARM_UP_RUNS };
         let once_ms = self.backend.elapsed_ms(|| (0..runs).try_for_each(|_| op())).unwrap() / runs as f32;
         let repeats = if self.small { 1 } else { (SAMPLE_MS / once_ms).ceil().clamp(1.0, 1000.0) as usize };
         let samples = if self.small { 1 } else { SAMPLES };
-        let figures: Vec<f64> = (0..samples)
-            .map(|_| {
-                let ms = self.backend.elapsed_ms(|| (0..repeats).try_for_each(|_| op())).unwrap();
-                let ms = f64::from(ms) / repeats as f64;
-                match amount {
-                    Amount::Flops(flops) => flops / ms / 1e9,
-                    Amount::Bytes(bytes) => bytes / ms / 1e6,
-                    Amount::Time => ms,
-                }
-            })
-            .collect();
-        let unit = match amount {
-            Amount::Flops(_) => "TFLOP/s",
-            Amount::Bytes(_) => "GB/s",
-            Amount::Time => "ms",
-        };
-        println!("{{\"kind\":\"{kind}\",\"shape\":{{{shape}}},\"unit\":\"{unit}\",\"repeats\":{figures:?}}}");
+        let sample = || self.backend.elapsed_ms(|| (0..repeats).try_for_each(|_| op())).unwrap();
+        std::iter::repeat_with(sample).take(samples).map(|ms| f64::from(ms) / repeats as f64).collect()
     }
 
     /// A buffer of random bf16 values.
@@ -123,11 +139,12 @@ fn main() -> ExitCode {
     };
     match given.first().map(String::as_str) {
         Some("matmul") => matmul::run(&bench),
+        Some("contract") => contract::run(&bench),
         Some("attention") => attention::run(&bench),
         Some("loss") => loss::run(&bench),
         Some("memory") => memory_bound::run(&bench),
         _ => {
-            eprintln!("usage: bench_ops matmul|attention|loss|memory [--small] [--device cuda-sim]");
+            eprintln!("usage: bench_ops matmul|contract|attention|loss|memory [--small] [--device cuda-sim]");
             return ExitCode::from(2);
         }
     }

@@ -1,4 +1,4 @@
-//! Products in the three layouts: squares, the layers of Qwen2.5-7B at 8192 tokens, and those of a decode step.
+//! Products in the three layouts: squares, the layers of Qwen2.5-7B at 8192 tokens, its head at 4096, and those of a decode step.
 
 use crate::{Amount, Bench};
 use gradus_ops::{Backend, Precision};
@@ -7,8 +7,10 @@ use gradus_tensor::DType;
 pub fn run(bench: &Bench) {
     let squares = [4096, 8192].map(|side| (side, side, side));
     let layers = [(8192, 4608, 3584), (8192, 3584, 3584), (8192, 37888, 3584), (8192, 3584, 18944)];
-    let shapes: Vec<_> = squares.into_iter().chain(layers).collect();
-    let shapes = if bench.small { vec![(33, 40, 72)] } else { shapes };
+    // What the loss of the head (loss.rs) is made of.
+    let head = (4096, 152_064, 3584);
+    let shapes: Vec<_> = squares.into_iter().chain(layers).chain([head]).collect();
+    let shapes = if bench.small { vec![(33, 40, 72), (9, 260, 40)] } else { shapes };
     for (m, n, k) in shapes {
         layouts(bench, m, n, k);
     }
