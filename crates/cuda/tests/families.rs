@@ -19,13 +19,23 @@ const ROUNDED: f64 = 4e-3;
 /// Of f32 results of bf16 inputs.
 const SUMS: f64 = 1e-4;
 
+/// Orders of a launch's threads and blocks; the first one is compared with the CPU, the others must give its bits.
+const SEEDS: [u64; 3] = [7, 8, 9];
+
+fn bits(results: &[Vec<f32>]) -> Vec<Vec<u32>> {
+    results.iter().map(|values| values.iter().map(|value| value.to_bits()).collect()).collect()
+}
+
 /// Runs `op` on both backends, and compares each of its results within its tolerance.
 macro_rules! agree {
     ($what:expr, $op:expr, $tolerances:expr) => {{
-        let found = {
-            let backend = &backend(7);
+        let [found, others @ ..] = SEEDS.map(|seed| {
+            let backend = &backend(seed);
             $op(backend)
-        };
+        });
+        for other in others {
+            assert!(bits(&other) == bits(&found), "{:?}: other bits in another order of the threads", $what);
+        }
         let expected = {
             let backend = &CpuBackend::new(Some(1)).unwrap();
             $op(backend)
