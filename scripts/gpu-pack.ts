@@ -6,6 +6,7 @@ import {
   cpSync,
   existsSync,
   mkdirSync,
+  mkdtempSync,
   readdirSync,
   renameSync,
   rmSync,
@@ -13,6 +14,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
+import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { parseArgs } from "node:util";
 import { nativeLibraryPath } from "../packages/native/build.ts";
@@ -24,7 +26,7 @@ const root = join(import.meta.dir, "..");
 const sources = join(root, "benchmarks", "gpu");
 const bytesMax = 60 * 2 ** 20;
 
-/** Parts of run.py, and what each needs of the bundle. */
+/** Parts of parts.py, and what each needs of the bundle. */
 const needs = {
   cpu: ["programs", "pack", "simulator", "engine"],
   check: ["programs", "pack"],
@@ -32,12 +34,25 @@ const needs = {
   bench: ["programs", "pack"],
   engine: ["pack", "engine"],
   "engine-7b": ["pack", "engine"],
+  "grpo-7b": ["pack", "engine"],
 } as const;
 type Part = keyof typeof needs;
-const partNames = ["cpu", "check", "sanitizer", "bench", "engine", "engine-7b"] as const satisfies readonly Part[];
+export const partNames = [
+  "cpu",
+  "check",
+  "sanitizer",
+  "bench",
+  "engine",
+  "engine-7b",
+  "grpo-7b",
+] as const satisfies readonly Part[];
+
+/** What stays outside of the archive: what unpacks it, and what it runs beside. */
+const scripts = ["run.sh", ...readdirSync(sources).filter((name) => name.endsWith(".py"))];
 
 const usage = `usage: bun run gpu-pack [--part ${partNames.join("|")}]
-Makes dist/gpu-bundle; there, ./run.sh [--part NAME] runs it. --part, also more than once: only what these parts need.`;
+Makes dist/gpu-bundle and runs its part \`cpu\`, which tries the others in small; on a machine with a GPU ./run.sh [--part NAME] runs it.
+--part, also more than once: only what these parts need. GRADUS_PYTHON names a python3 with PyTorch, so that the peers are tried, too.`;
 
 /**
  * How a bundle is made: its parts, its folder, and whether it is packed with Bun itself (a minute or two), or stands as it is for a test.
@@ -52,9 +67,7 @@ export async function makeBundle({ parts, folder, packed, withKernels }: BundleO
   rmSync(fresh, { recursive: true, force: true });
   mkdirSync(fresh, { recursive: true });
   try {
-    for (const name of ["run.sh", "run.py", ...(parts.includes("bench") ? ["torch_ops.py"] : [])]) {
-      copyFileSync(join(sources, name), join(fresh, name));
-    }
+    for (const name of scripts) copyFileSync(join(sources, name), join(fresh, name));
     chmodSync(join(fresh, "run.sh"), 0o755);
     if (has("pack") && withKernels) await addPack(fresh);
     if (has("simulator")) await addSimulator(fresh);
@@ -127,8 +140,7 @@ async function addRecipe(folder: string): Promise<void> {
 
 /** Packs the programs in one archive: each embeds the kernels, which xz then keeps once. Bun lies beside it. */
 async function pack(folder: string, withBun: boolean): Promise<void> {
-  const unpacked = ["bundle.json", "run.sh", "run.py", "torch_ops.py"];
-  const names = readdirSync(folder).filter((name) => !unpacked.includes(name));
+  const names = readdirSync(folder).filter((name) => !scripts.includes(name));
   if (names.length > 0) {
     const program =
       "import sys,tarfile; a = tarfile.open(sys.argv[1], 'w:xz', preset=9); [a.add(n) for n in sys.argv[2:]]; a.close()";
@@ -183,10 +195,33 @@ function partsOf(): readonly Part[] {
   return given.length === 0 ? partNames : given;
 }
 
+/** Runs what of the bundle runs here, as it is met elsewhere: from the packed folder, into a new one, with nothing of this shell's. */
+async function tryOut(folder: string): Promise<void> {
+  const scratch = mkdtempSync(join(tmpdir(), "gradus-gpu-bundle-"));
+  const python = process.env.GRADUS_PYTHON;
+  const env = { PATH: process.env.PATH, HOME: scratch, TMPDIR: scratch, ...(python && { GRADUS_PYTHON: python }) };
+  try {
+    const child = Bun.spawn([join(folder, "run.sh"), "--part", "cpu"], {
+      cwd: scratch,
+      env,
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    const output = await new Response(child.stdout).text();
+    // The last line is for programs.
+    console.log(output.trimEnd().split("\n").slice(0, -1).join("\n"));
+    if ((await child.exited) !== 0)
+      throw new Error(`${folder} is made, but its part cpu failed; the lines above say where`);
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+  }
+}
+
 if (import.meta.main) {
   try {
     const folder = join(root, "dist", "gpu-bundle");
-    const bytes = await makeBundle({ parts: partsOf(), folder, packed: true, withKernels: true });
+    const parts = partsOf();
+    const bytes = await makeBundle({ parts, folder, packed: true, withKernels: true });
+    if (parts.includes("cpu")) await tryOut(folder);
     console.log(`${folder} made, ${mib(bytes)}; on a machine with a GPU: ./run.sh`);
   } catch (error) {
     console.error(`gpu-pack: ${error instanceof Error ? error.message : String(error)}`);
