@@ -18,22 +18,11 @@ struct AdamWFactors {
   float negative_step;  // −learning rate / (1 − β₁ᵗ)
 };
 
-/// An f32 master; the weight is it, rounded.
+/// The master of an element is its weight and remainder together, exactly: its bits are weight · 2¹⁶ + remainder, the
+/// weight rounded half away from zero (half to even would leave a remainder of 2¹⁵, which has no place in 16 bits). The
+/// moments are bf16, rounded up or down at random with the mean of the f32 value: an element's random number is a function
+/// of seed, stream and the element's index, so a repeated run rounds alike.
 struct AdamWParams {
-  const float* gradient;
-  bf16* weight;
-  float* master;
-  float* m;
-  float* v;
-  uint64_t len;
-  AdamWFactors factors;
-};
-static_assert(sizeof(AdamWParams) == 80, "mirrored in Rust");
-
-/// The master is weight and remainder together: its bits are weight · 2¹⁶ + remainder, the weight rounded half away
-/// from zero. The moments are bf16, rounded up or down at random (Philox of the seed, the update and the element) with
-/// the mean of the f32 value.
-struct AdamWCompactParams {
   const float* gradient;
   bf16* weight;
   int16_t* remainder;
@@ -42,10 +31,9 @@ struct AdamWCompactParams {
   uint64_t len;
   AdamWFactors factors;
   uint32_t seed_low, seed_high;
-  uint32_t step;       // number of the update
-  uint32_t parameter;  // number of the parameter: no two share random numbers
+  uint32_t stream_low, stream_high;  // one for each update of each parameter
 };
-static_assert(sizeof(AdamWCompactParams) == 96, "mirrored in Rust");
+static_assert(sizeof(AdamWParams) == 96, "mirrored in Rust");
 
 /// partials[block] = Σ of squares of 65,536 elements, in f64; the host adds the blocks in order.
 struct SumOfSquaresParams {
@@ -55,8 +43,7 @@ struct SumOfSquaresParams {
 };
 static_assert(sizeof(SumOfSquaresParams) == 24, "mirrored in Rust");
 
-// adamw, adamw_compact: grid ceil(len / 1024). sum_of_squares: grid ceil(len / 65536).
-#define GRADUS_OPTIM_KERNELS(X)                \
-  X(adamw, AdamWParams, 256, 0)                \
-  X(adamw_compact, AdamWCompactParams, 256, 0) \
+// adamw: grid ceil(len / 1024). sum_of_squares: grid ceil(len / 65536).
+#define GRADUS_OPTIM_KERNELS(X) \
+  X(adamw, AdamWParams, 256, 0) \
   X(sum_of_squares, SumOfSquaresParams, 256, 64)

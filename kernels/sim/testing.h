@@ -137,7 +137,10 @@ bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
 void test_planted_faults();
 void test_elementary_functions();
 void test_gemm(uint64_t seed);
-/// One product by the big tile against f64, for sources that were broken on purpose: the error, "differs" or "right".
+void test_adamw();
+/// One product by the big tile against f64, and masters after updates that change none, for sources that were broken on
+/// purpose: the error, "differs" or "right".
 std::string probe_gemm();
+std::string probe_adamw();
 
 }  // namespace testing

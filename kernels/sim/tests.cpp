@@ -1,5 +1,6 @@
-// Tests of the simulator and of the matmul family, run by sim.test.ts. `tests` runs all and prints a line each;
-// `tests probe` makes one product and prints what came of it: "right", "differs" or the simulator's error.
+// Tests of the simulator and of families that have tests in C++, run by sim.test.ts. `tests` runs all and prints a line
+// each; `tests probe gemm` and `tests probe adamw` do one thing and print what came of it: "right", "differs" or the
+// simulator's error.
 #include <cfloat>
 
 #include "common/elementary.cuh"
@@ -197,14 +198,16 @@ void test_elementary_functions() {
 }  // namespace testing
 
 int main(int count, char** arguments) {
-  if (count == 2 && std::strcmp(arguments[1], "probe") == 0) {
-    std::printf("%s\n", testing::probe_gemm().c_str());
+  if (count == 3 && std::strcmp(arguments[1], "probe") == 0) {
+    const bool is_gemm = std::strcmp(arguments[2], "gemm") == 0;
+    std::printf("%s\n", (is_gemm ? testing::probe_gemm() : testing::probe_adamw()).c_str());
     return 0;
   }
   testing::register_planted_kernels();
   testing::test_elementary_functions();
   testing::test_planted_faults();
   for (uint64_t seed = 0; seed < 3; ++seed) testing::test_gemm(seed);
+  testing::test_adamw();
   std::printf("# %d failures\n", testing::failures);
   return testing::failures == 0 ? 0 : 1;
 }

@@ -1,14 +1,15 @@
 //! The op list on the CPU: each op of the trait is one line that names the function doing it.
 
 use crate::buffer::{Buffer, Weight};
+use crate::optimizer_state::OptimizerState;
 use crate::region::Region;
 use crate::rope::Rotation;
 use crate::{
     CpuBackend, attention, embedding, matmul, memory_ops, norm, optimizer, qk_norm, rope, rows, sample, softmax, swiglu,
 };
 use gradus_ops::{
-    AdamW, AttentionShape, Backend, KvPageShape, LogitAdjustments, LossRows, Precision, Result, RmsNormShape,
-    RopeShape, SampleRows,
+    AdamW, AttentionShape, Backend, KvPageShape, LogitAdjustments, LossRows, OptimizerValues, Precision, Result,
+    RmsNormShape, RopeShape, SampleRows,
 };
 use gradus_tensor::{DType, Element};
 
@@ -16,6 +17,8 @@ impl Backend for CpuBackend {
     type Buffer = Buffer;
     type Weight = Weight;
     type Region = Region;
+    type OptimizerState = OptimizerState;
+    const MOMENTS: DType = DType::F32;
 
     // ---- device -------------------------------------------------------------------------------------------------
     fn kind(&self) -> &'static str {
@@ -333,15 +336,33 @@ impl Backend for CpuBackend {
     fn sum_of_squares<'a>(&self, weights: impl Iterator<Item = &'a Weight>) -> Result<f64> {
         optimizer::sum_of_squares(self, weights)
     }
-    fn adamw(
+    fn alloc_optimizer(&self, weight: &Weight) -> Result<OptimizerState> {
+        OptimizerState::of(&self.pool, weight)
+    }
+    fn optimizer_bytes(&self, weight: &Weight) -> u64 {
+        OptimizerState::bytes_of(weight)
+    }
+    fn load_optimizer(
         &self,
+        values: OptimizerValues,
         weight: &mut Weight,
-        master: Option<&mut Weight>,
-        gradient: &Weight,
-        m: &mut Weight,
-        v: &mut Weight,
-        options: &AdamW,
+        state: &mut OptimizerState,
+        row_offset: usize,
+        src: &[f32],
     ) -> Result<()> {
-        optimizer::adamw(self, weight, master, gradient, m, v, options)
+        state.load(&self.pool, values, weight, row_offset, src)
+    }
+    fn store_optimizer(
+        &self,
+        values: OptimizerValues,
+        _weight: &Weight,
+        state: &OptimizerState,
+        row_offset: usize,
+        dst: &mut [f32],
+    ) -> Result<()> {
+        state.store(values, row_offset, dst)
+    }
+    fn adamw(&self, weight: &mut Weight, state: &mut OptimizerState, gradient: &Weight, options: &AdamW) -> Result<()> {
+        optimizer::adamw(self, weight, state, gradient, options)
     }
 }

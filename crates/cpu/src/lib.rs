@@ -22,6 +22,7 @@ mod memory;
 mod memory_ops;
 mod norm;
 mod optimizer;
+mod optimizer_state;
 mod packing;
 mod pool;
 mod qk_norm;
@@ -38,6 +39,7 @@ mod weight;
 
 pub use buffer::{Buffer, Weight};
 pub use level::Level;
+pub use optimizer_state::OptimizerState;
 pub use region::Region;
 
 use gradus_ops::{Error, KEY_BLOCK, KEY_SPLIT, Result};

@@ -6,8 +6,9 @@ use crate::CpuBackend;
 use crate::bfloat16::{pair, rounded};
 use crate::buffer::{PANEL, Weight};
 use crate::level::{Level, dispatch};
+use crate::optimizer_state::{OptimizerState, quantised};
 use crate::pool::{DisjointMut, Pool, run_ranges};
-use gradus_ops::{AdamW, Error, LANES, Precision, Result};
+use gradus_ops::{AdamW, AdamWFactors, Error, LANES, Precision, Result};
 use std::sync::PoisonError;
 
 /// Elements of one partial sum of squares, counted from the start of each parameter: fixed, so that the sum is the same
@@ -63,56 +64,10 @@ fn block_squares_body(values: &[f32]) -> f64 {
     lanes[0]
 }
 
-/// The factors of one update, computed in f64 and rounded once.
-#[derive(Clone, Copy)]
-struct Factors {
-    gradient_scale: f32,
-    /// 1 − learning_rate · weight_decay
-    decay: f32,
-    /// 1 − β₁
-    rate1: f32,
-    beta2: f32,
-    /// 1 − β₂
-    rate2: f32,
-    /// √(1 − β₂ᵗ)
-    correction2_root: f32,
-    eps: f32,
-    /// −learning_rate / (1 − β₁ᵗ)
-    negative_step: f32,
-}
-
-impl Factors {
-    fn new(options: &AdamW) -> Result<Factors> {
-        let invalid = |reason: String| Error::Invalid { op: "adamw", reason };
-        let AdamW { learning_rate, beta1, beta2, eps, weight_decay, step, gradient_scale } = *options;
-        if !(0.0..1.0).contains(&beta1) || !(0.0..1.0).contains(&beta2) {
-            return Err(invalid(format!("betas are {beta1} and {beta2}, expected at least 0 and below 1")));
-        }
-        if eps.is_nan() || eps < f32::MIN_POSITIVE {
-            return Err(invalid(format!("eps is {eps}, expected more than 0: a gradient of 0 would divide 0 by 0")));
-        }
-        if step == 0 {
-            return Err(invalid("step is 0, but updates are counted from 1".into()));
-        }
-        let power = |beta: f64| beta.powf(step as f64);
-        let learning_rate = f64::from(learning_rate);
-        Ok(Factors {
-            gradient_scale,
-            decay: (1.0 - learning_rate * f64::from(weight_decay)) as f32,
-            rate1: (1.0 - beta1) as f32,
-            beta2: beta2 as f32,
-            rate2: (1.0 - beta2) as f32,
-            correction2_root: (1.0 - power(beta2)).sqrt() as f32,
-            eps,
-            negative_step: (-learning_rate / (1.0 - power(beta1))) as f32,
-        })
-    }
-}
-
 /// What an update reads and writes, each f32 array packed alike.
 struct Update<'a> {
     level: Level,
-    factors: Factors,
+    factors: AdamWFactors,
     gradient: &'a [f32],
     /// The f32 parameter itself, or the master of a bf16 one.
     parameter: DisjointMut<'a, f32>,
@@ -126,30 +81,28 @@ struct Update<'a> {
 pub(crate) fn adamw(
     backend: &CpuBackend,
     weight: &mut Weight,
-    master: Option<&mut Weight>,
+    state: &mut OptimizerState,
     gradient: &Weight,
-    m: &mut Weight,
-    v: &mut Weight,
     options: &AdamW,
 ) -> Result<()> {
     let (rows, cols) = (weight.rows(), weight.cols());
-    let named: [(&str, Option<&Weight>); 4] =
-        [("gradient", Some(gradient)), ("m", Some(m)), ("v", Some(v)), ("master", master.as_deref())];
-    for (what, weight) in named.into_iter().filter_map(|(what, weight)| Some((what, weight?))) {
-        weight.check_shape("adamw", what, rows, cols)?;
-        weight.check_f32("adamw", what)?;
+    for (what, list) in [("gradient", gradient), ("the state", &state.m)] {
+        list.check_shape("adamw", what, rows, cols)?;
     }
-    let factors = Factors::new(options)?;
+    gradient.check_f32("adamw", "gradient")?;
+    let factors = options.factors()?;
     let (level, gradient) = (backend.level, gradient.packed());
+    let OptimizerState { master, m, v } = state;
     let (m, v) = (DisjointMut::new(m.packed_mut()), DisjointMut::new(v.packed_mut()));
     let update = |parameter| Update { level, factors, gradient, parameter: DisjointMut::new(parameter), m, v };
-    let invalid = |reason: &str| Err(Error::Invalid { op: "adamw", reason: reason.into() });
     match (weight.precision(), master) {
         (Precision::F32, None) => update(weight.packed_mut()).all(&backend.pool),
-        (Precision::F32, Some(_)) => return invalid("an f32 weight has no master"),
-        (Precision::Bf16, None) => return invalid("a bf16 weight needs its f32 master"),
         (Precision::Bf16, Some(master)) => update(master.packed_mut()).all_rounded(&backend.pool, weight),
-        (Precision::Q8, _) => return invalid("a q8_0 weight cannot be trained; load the policy in f32 or bf16"),
+        (Precision::Q8, _) => return Err(quantised()),
+        (Precision::F32, Some(_)) | (Precision::Bf16, None) => {
+            let reason = format!("the state is not of a weight in {}", weight.precision().name());
+            return Err(Error::Invalid { op: "adamw", reason });
+        }
     }
     Ok(())
 }
@@ -208,13 +161,13 @@ impl Update<'_> {
 }
 
 dispatch! {
-    fn update(parameter: &mut [f32], gradient: &[f32], m: &mut [f32], v: &mut [f32], factors: Factors) = update_body;
+    fn update(parameter: &mut [f32], gradient: &[f32], m: &mut [f32], v: &mut [f32], factors: AdamWFactors) = update_body;
     fn round(masters: &[f32], out: &mut [f32]) = round_body;
     fn round_pairs(masters: &[f32], out: &mut [u32]) = round_pairs_body;
 }
 
 #[inline(always)]
-fn update_body(parameter: &mut [f32], gradient: &[f32], m: &mut [f32], v: &mut [f32], factors: Factors) {
+fn update_body(parameter: &mut [f32], gradient: &[f32], m: &mut [f32], v: &mut [f32], factors: AdamWFactors) {
     for (((parameter, gradient), m), v) in parameter.iter_mut().zip(gradient).zip(m).zip(v) {
         let gradient = gradient * factors.gradient_scale;
         *m = factors.rate1.mul_add(gradient - *m, *m);

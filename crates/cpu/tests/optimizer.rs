@@ -2,27 +2,30 @@
 // A helper of tests may fail them.
 #![allow(clippy::unwrap_used)]
 
-use gradus_cpu::{CpuBackend, Level, Weight};
-use gradus_ops::{AdamW, Backend, Precision};
+use gradus_cpu::{CpuBackend, Level, OptimizerState, Weight};
+use gradus_ops::{AdamW, Backend, OptimizerValues, Precision};
+use gradus_testing::on_backend::{moments, optimizer_values, row_major};
 use gradus_testing::{relative_l2, uniform};
 use half::bf16;
 
 /// (rows, cols): vectors, padded panels, several blocks of the sum of squares.
 const SHAPES: [(usize, usize); 5] = [(1, 1), (17, 1), (7, 99), (989, 17), (160, 1024)];
-const OPTIONS: AdamW =
-    AdamW { learning_rate: 1e-2, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1, step: 1, gradient_scale: 0.5 };
+const OPTIONS: AdamW = AdamW {
+    learning_rate: 1e-2,
+    beta1: 0.9,
+    beta2: 0.95,
+    eps: 1e-8,
+    weight_decay: 0.1,
+    step: 1,
+    gradient_scale: 0.5,
+    seed: 0,
+    stream: 0,
+};
 
 fn weight(backend: &CpuBackend, (rows, cols): (usize, usize), values: &[f32]) -> Weight {
     let mut weight = backend.alloc_weight(rows, cols, Precision::F32).unwrap();
     backend.load_row_major(&mut weight, 0, values).unwrap();
     weight
-}
-
-fn row_major(backend: &CpuBackend, weight: &Weight) -> Vec<f32> {
-    let (rows, cols) = backend.weight_shape(weight);
-    let mut values = vec![0.0; rows * cols];
-    backend.store_row_major(weight, 0, &mut values).unwrap();
-    values
 }
 
 fn fastest() -> Level {
@@ -32,17 +35,14 @@ fn fastest() -> Level {
 /// Parameters and moments after a few updates, each with a gradient of its own; the last one is all zeros.
 fn updated(backend: &CpuBackend, shape: (usize, usize), steps: u64) -> [Vec<f32>; 3] {
     let len = shape.0 * shape.1;
-    let mut state = [
-        weight(backend, shape, &uniform(1, len)),
-        weight(backend, shape, &vec![0.0; len]),
-        weight(backend, shape, &vec![0.0; len]),
-    ];
+    let mut p = weight(backend, shape, &uniform(1, len));
+    let mut state = backend.alloc_optimizer(&p).unwrap();
     for step in 1..=steps {
         let gradient = weight(backend, shape, &gradient(step, steps, len));
-        let [p, m, v] = &mut state;
-        backend.adamw(p, None, &gradient, m, v, &AdamW { step, ..OPTIONS }).unwrap();
+        backend.adamw(&mut p, &mut state, &gradient, &AdamW { step, ..OPTIONS }).unwrap();
     }
-    state.map(|weight| row_major(backend, &weight))
+    let moment = |values| optimizer_values(backend, values, &p, &state);
+    [row_major(backend, &p), moment(OptimizerValues::FirstMoment), moment(OptimizerValues::SecondMoment)]
 }
 
 fn gradient(step: u64, steps: u64, len: usize) -> Vec<f32> {
@@ -98,18 +98,15 @@ fn a_bf16_weight_becomes_its_master_rounded() {
         for level in Level::ALL.into_iter().filter(|level| level.is_available()) {
             let backend = CpuBackend::with_level(level, Some(2)).unwrap();
             let mut half = backend.alloc_weight(rows, cols, Precision::Bf16).unwrap();
-            let [mut master, mut m, mut v] =
-                [uniform(1, len), vec![0.0; len], vec![0.0; len]].map(|values| weight(&backend, shape, &values));
+            let mut state = backend.alloc_optimizer(&half).unwrap();
+            backend.load_optimizer(OptimizerValues::Master, &mut half, &mut state, 0, &uniform(1, len)).unwrap();
             for step in 1..=3 {
                 let gradient = weight(&backend, shape, &gradient(step, 3, len));
-                let options = AdamW { step, ..OPTIONS };
-                backend.adamw(&mut half, Some(&mut master), &gradient, &mut m, &mut v, &options).unwrap();
+                backend.adamw(&mut half, &mut state, &gradient, &AdamW { step, ..OPTIONS }).unwrap();
             }
-            assert!(
-                [&master, &m, &v].map(|state| row_major(&backend, state)) == expected,
-                "{shape:?} {}",
-                level.name()
-            );
+            let lists = [OptimizerValues::Master, OptimizerValues::FirstMoment, OptimizerValues::SecondMoment];
+            let found = lists.map(|values| optimizer_values(&backend, values, &half, &state));
+            assert!(found == expected, "{shape:?} {}", level.name());
             let rounded: Vec<f32> = expected[0].iter().map(|value| bf16::from_f32(*value).to_f32()).collect();
             assert!(row_major(&backend, &half) == rounded, "{shape:?} {}", level.name());
         }
@@ -117,38 +114,65 @@ fn a_bf16_weight_becomes_its_master_rounded() {
 }
 
 #[test]
+fn masters_begin_as_the_weights_and_round_to_them() {
+    let backend = CpuBackend::with_level(fastest(), Some(2)).unwrap();
+    for (rows, cols) in SHAPES {
+        let mut half = backend.alloc_weight(rows, cols, Precision::Bf16).unwrap();
+        backend.load_row_major(&mut half, 0, &uniform(5, rows * cols)).unwrap();
+        let mut state = backend.alloc_optimizer(&half).unwrap();
+        let masters = optimizer_values(&backend, OptimizerValues::Master, &half, &state);
+        assert_eq!(masters, row_major(&backend, &half));
+        let exact = uniform(6, cols);
+        backend.load_optimizer(OptimizerValues::Master, &mut half, &mut state, rows - 1, &exact).unwrap();
+        let masters = optimizer_values(&backend, OptimizerValues::Master, &half, &state);
+        assert_eq!(masters[(rows - 1) * cols..], exact);
+        let rounded: Vec<f32> = masters.iter().map(|value| bf16::from_f32(*value).to_f32()).collect();
+        assert_eq!(row_major(&backend, &half), rounded);
+        assert_eq!(backend.optimizer_bytes(&half), 12 * (rows * cols) as u64);
+    }
+}
+
+#[test]
 fn masters_belong_to_bf16_weights_alone() {
     let backend = CpuBackend::with_level(Level::Portable, Some(1)).unwrap();
     let new = |precision| backend.alloc_weight(3, 2, precision).unwrap();
-    let [mut m, mut v, mut master, mut single] = [(); 4].map(|()| new(Precision::F32));
-    let (mut half, mut quantised, g) = (new(Precision::Bf16), new(Precision::Q8), new(Precision::F32));
-    let mut message = |weight: &mut Weight, master: Option<&mut Weight>| {
-        backend.adamw(weight, master, &g, &mut m, &mut v, &OPTIONS).unwrap_err().to_string()
+    let (mut single, mut half, mut quantised) = (new(Precision::F32), new(Precision::Bf16), new(Precision::Q8));
+    let mut of_single = backend.alloc_optimizer(&single).unwrap();
+    let mut of_half = backend.alloc_optimizer(&half).unwrap();
+    let gradient = new(Precision::F32);
+    let message = |weight: &mut Weight, state: &mut OptimizerState| {
+        backend.adamw(weight, state, &gradient, &OPTIONS).unwrap_err().to_string()
     };
-    assert!(message(&mut single, Some(&mut master)).contains("an f32 weight has no master"));
-    assert!(message(&mut half, None).contains("a bf16 weight needs its f32 master"));
-    assert!(message(&mut quantised, None).contains("a q8_0 weight cannot be trained"));
-    let mut other = new(Precision::Bf16);
-    assert!(message(&mut other, Some(&mut half)).contains("master is in bf16, expected f32"));
+    assert!(message(&mut single, &mut of_half).contains("the state is not of a weight in f32"));
+    assert!(message(&mut half, &mut of_single).contains("the state is not of a weight in bf16"));
+    assert!(message(&mut quantised, &mut of_half).contains("a q8_0 weight cannot be trained"));
+    let refused = backend.alloc_optimizer(&quantised).map(|_| ()).unwrap_err().to_string();
+    assert!(refused.contains("a q8_0 weight cannot be trained"));
+    let load = backend.load_optimizer(OptimizerValues::Master, &mut single, &mut of_single, 0, &[0.0; 6]);
+    assert!(load.unwrap_err().to_string().contains("an f32 weight has no master"));
+    let in_half = backend.adamw(&mut half, &mut of_half, &new(Precision::Bf16), &OPTIONS).unwrap_err().to_string();
+    assert!(in_half.contains("gradient is in bf16, expected f32"));
 }
 
 #[test]
 fn one_minus_beta_is_rounded_once() {
     let backend = CpuBackend::with_level(fastest(), Some(1)).unwrap();
-    let [mut p, mut m, mut v] = [1.0, 0.0, 0.0].map(|value| weight(&backend, (1, 1), &[value]));
+    let mut p = weight(&backend, (1, 1), &[1.0]);
+    let mut state = moments(&backend, &mut p, &[0.0], &[0.0]);
     let options = AdamW { beta1: 0.99, beta2: 0.999, gradient_scale: 1.0, ..OPTIONS };
-    backend.adamw(&mut p, None, &weight(&backend, (1, 1), &[1.0]), &mut m, &mut v, &options).unwrap();
-    let moments = [row_major(&backend, &m), row_major(&backend, &v)];
-    assert_eq!(moments, [[(1.0 - 0.99_f64) as f32], [(1.0 - 0.999_f64) as f32]]);
+    backend.adamw(&mut p, &mut state, &weight(&backend, (1, 1), &[1.0]), &options).unwrap();
+    let lists = [OptimizerValues::FirstMoment, OptimizerValues::SecondMoment];
+    let found = lists.map(|values| optimizer_values(&backend, values, &p, &state));
+    assert_eq!(found, [[(1.0 - 0.99_f64) as f32], [(1.0 - 0.999_f64) as f32]]);
 }
 
 #[test]
 fn adamw_refuses_what_would_poison_the_weights() {
     let backend = CpuBackend::with_level(Level::Portable, Some(1)).unwrap();
     let new = |shape| weight(&backend, shape, &[]);
-    let (mut p, g, mut m, mut v) = (new((3, 2)), new((3, 2)), new((3, 2)), new((3, 2)));
-    let mut message =
-        |g: &Weight, options| backend.adamw(&mut p, None, g, &mut m, &mut v, &options).unwrap_err().to_string();
+    let (mut p, g) = (new((3, 2)), new((3, 2)));
+    let mut state = backend.alloc_optimizer(&p).unwrap();
+    let mut message = |g: &Weight, options| backend.adamw(&mut p, &mut state, g, &options).unwrap_err().to_string();
     assert!(message(&new((2, 3)), OPTIONS).contains("gradient is [2, 3], expected [3, 2]"));
     assert!(message(&g, AdamW { step: 0, ..OPTIONS }).contains("counted from 1"));
     assert!(message(&g, AdamW { eps: 0.0, ..OPTIONS }).contains("eps is 0"));

@@ -1,6 +1,7 @@
 //! The op list on CUDA: each op of the trait is one line that names the function doing it.
 
 use crate::buffer::Buffer;
+use crate::optimizer_state::OptimizerState;
 use crate::region::Region;
 use crate::scratch::scratch;
 use crate::weight::Weight;
@@ -8,8 +9,8 @@ use crate::{
     CudaBackend, attention, cache, embedding, matmul, memory_ops, norm, optimizer, rope, sample, softmax, swiglu,
 };
 use gradus_ops::{
-    AdamW, AttentionShape, Backend, DeviceMemory, KvPageShape, LogitAdjustments, LossRows, Precision, Result,
-    RmsNormShape, RopeShape, SampleRows,
+    AdamW, AttentionShape, Backend, DeviceMemory, KvPageShape, LogitAdjustments, LossRows, OptimizerValues, Precision,
+    Result, RmsNormShape, RopeShape, SampleRows,
 };
 use gradus_tensor::{DType, Element};
 
@@ -17,6 +18,8 @@ impl Backend for CudaBackend {
     type Buffer = Buffer;
     type Weight = Weight;
     type Region = Region;
+    type OptimizerState = OptimizerState;
+    const MOMENTS: DType = DType::BF16;
 
     // ---- device -------------------------------------------------------------------------------------------------
     fn kind(&self) -> &'static str {
@@ -337,15 +340,33 @@ impl Backend for CudaBackend {
     fn sum_of_squares<'a>(&self, weights: impl Iterator<Item = &'a Weight>) -> Result<f64> {
         optimizer::sum_of_squares(self, weights)
     }
-    fn adamw(
+    fn alloc_optimizer(&self, weight: &Weight) -> Result<OptimizerState> {
+        OptimizerState::of(&self.device, weight)
+    }
+    fn optimizer_bytes(&self, weight: &Weight) -> u64 {
+        OptimizerState::bytes_of(weight)
+    }
+    fn load_optimizer(
         &self,
+        values: OptimizerValues,
         weight: &mut Weight,
-        master: Option<&mut Weight>,
-        gradient: &Weight,
-        m: &mut Weight,
-        v: &mut Weight,
-        options: &AdamW,
+        state: &mut OptimizerState,
+        row_offset: usize,
+        src: &[f32],
     ) -> Result<()> {
-        optimizer::adamw(self, weight, master, gradient, m, v, options)
+        state.load(values, weight, row_offset, src)
+    }
+    fn store_optimizer(
+        &self,
+        values: OptimizerValues,
+        weight: &Weight,
+        state: &OptimizerState,
+        row_offset: usize,
+        dst: &mut [f32],
+    ) -> Result<()> {
+        state.store(values, weight, row_offset, dst)
+    }
+    fn adamw(&self, weight: &mut Weight, state: &mut OptimizerState, gradient: &Weight, options: &AdamW) -> Result<()> {
+        optimizer::adamw(self, weight, state, gradient, options)
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::driver::Address;
 use bytemuck::NoUninit;
+use gradus_ops::AdamWFactors;
 use std::marker::PhantomData;
 
 /// A row of a family's table: the kernel, the type of its parameters, the threads of its blocks and their shared memory.
@@ -163,13 +164,9 @@ params! {
 
 // optim
 params! {
-    /// The factors of one update, computed in f64 and rounded once.
-    AdamWFactors, 32 {
-        gradient_scale: f32, decay: f32, rate1: f32, beta2: f32, rate2: f32, correction2_root: f32, eps: f32,
-        negative_step: f32,
-    }
-    AdamWParams, 80 {
-        gradient: Address, weight: Address, master: Address, m: Address, v: Address, len: u64, factors: AdamWFactors,
+    AdamWParams, 96 {
+        gradient: Address, weight: Address, remainder: Address, m: Address, v: Address, len: u64, factors: AdamWFactors,
+        seed: [u32; 2], stream: [u32; 2],
     }
     SumOfSquaresParams, 24 { values: Address, partials: Address, len: u64 }
 }
@@ -262,8 +259,8 @@ mod tests {
     use std::collections::BTreeMap;
     use std::path::Path;
 
-    /// Kernels that no op launches: a page is copied by the driver; the compact optimizer state is for policies that fill a GPU.
-    const UNUSED: [&str; 2] = ["adamw_compact", "kv_copy_page"];
+    /// Kernels that no op launches: a page is copied by the driver.
+    const UNUSED: [&str; 1] = ["kv_copy_page"];
 
     #[test]
     fn rows_are_those_of_the_kernels_themselves() {

@@ -1,22 +1,19 @@
 //! Parameters as the kernels read them: row-major, bf16 or f32, rows padded to whole 16-byte loads.
 
-use crate::buffer::range_end;
 use crate::device::Device;
 use crate::driver::Address;
+use crate::layout::Layout;
 use crate::memory::Memory;
 use gradus_ops::{Error, Precision, Result};
 use half::bf16;
-use half::slice::HalfFloatSliceExt;
 use std::sync::Arc;
 
 /// Rows are padded to a multiple of this many elements: 16 bytes of bf16.
 const ROW_ELEMENTS: usize = 8;
-/// Most elements that travel between host and device at once.
-const CHUNK_ELEMENTS: usize = 1 << 20;
 
 /// A parameter matrix `[rows, cols]`, row-major with `stride` elements from row to row. Padding is zero and stays zero.
 ///
-/// A weight in bf16 and its gradient, master and moments in f32 have one stride, so that the optimizer is one linear pass over
+/// A weight in bf16, its gradient in f32 and the optimizer's state of it have one stride, so that the optimizer is one linear pass over
 /// `rows · stride` elements. A vector of n is `[n, 1]` and lies without padding.
 pub struct Weight {
     rows: usize,
@@ -27,7 +24,7 @@ pub struct Weight {
 }
 
 impl Weight {
-    /// F32 is for gradients, masters and moments: the kernels multiply bf16 alone.
+    /// F32 is for gradients: the kernels multiply bf16 alone.
     pub(crate) fn zeroed(device: &Arc<Device>, rows: usize, cols: usize, precision: Precision) -> Result<Weight> {
         let mut weight = Weight::unbacked(device, rows, cols, precision)?;
         weight.memory = Memory::zeroed(device, weight.elements(), weight.element_bytes())?;
@@ -111,59 +108,40 @@ impl Weight {
         self.memory.zero("zero_weight", 0, self.memory.bytes())
     }
 
+    /// How its rows lie.
+    pub(crate) fn layout(&self) -> Layout {
+        Layout { rows: self.rows, cols: self.cols, stride: self.stride }
+    }
+
     /// Sets rows from row-major values, rounded to the precision (nearest even); `src` holds whole rows.
     pub(crate) fn load_row_major(&mut self, row_offset: usize, src: &[f32]) -> Result<()> {
         const OP: &str = "load_row_major";
-        self.whole_rows(OP, row_offset, src.len())?;
-        let Weight { cols, stride, precision, .. } = *self;
-        let (mut floats, mut halves) = (Vec::new(), Vec::new());
-        let rows_at_once = (CHUNK_ELEMENTS / stride.max(1)).max(1);
-        let mut row = row_offset;
-        for chunk in src.chunks((rows_at_once * cols).max(1)) {
-            let rows = chunk.len() / cols;
-            floats.clear();
-            floats.resize(rows * stride, 0.0);
-            for (padded, values) in floats.chunks_exact_mut(stride).zip(chunk.chunks_exact(cols)) {
-                padded[..cols].copy_from_slice(values);
-            }
-            let bytes: &[u8] = if precision == Precision::Bf16 {
-                halves.resize(floats.len(), bf16::ZERO);
-                halves.convert_from_f32_slice(&floats);
-                bytemuck::cast_slice(&halves)
-            } else {
-                bytemuck::cast_slice(&floats)
-            };
-            self.memory.write(OP, row * stride * self.element_bytes(), bytes)?;
-            row += rows;
+        match self.precision {
+            Precision::Bf16 => self.layout().load(OP, &mut self.memory, row_offset, src, bf16::from_f32),
+            Precision::F32 | Precision::Q8 => self.layout().load(OP, &mut self.memory, row_offset, src, |value| value),
         }
-        Ok(())
+    }
+
+    /// As [`Weight::load_row_major`] into a bf16 weight, each value rounded to the bits that `rounded` gives.
+    pub(crate) fn load_rounded(
+        &mut self,
+        op: &'static str,
+        row_offset: usize,
+        src: &[f32],
+        rounded: impl Fn(f32) -> u16,
+    ) -> Result<()> {
+        self.require(op, "weight", Precision::Bf16)?;
+        self.layout().load(op, &mut self.memory, row_offset, src, rounded)
     }
 
     /// Reads rows into row-major order; `dst` holds whole rows.
     pub(crate) fn store_row_major(&self, row_offset: usize, dst: &mut [f32]) -> Result<()> {
         const OP: &str = "store_row_major";
-        self.whole_rows(OP, row_offset, dst.len())?;
-        let Weight { cols, stride, precision, .. } = *self;
-        let (mut floats, mut halves) = (Vec::new(), Vec::new());
-        let rows_at_once = (CHUNK_ELEMENTS / stride.max(1)).max(1);
-        let mut row = row_offset;
-        for chunk in dst.chunks_mut((rows_at_once * cols).max(1)) {
-            let rows = chunk.len() / cols;
-            let offset = row * stride * self.element_bytes();
-            floats.resize(rows * stride, 0.0);
-            if precision == Precision::Bf16 {
-                halves.resize(rows * stride, bf16::ZERO);
-                self.memory.read(OP, offset, bytemuck::cast_slice_mut(&mut halves))?;
-                halves.convert_to_f32_slice(&mut floats);
-            } else {
-                self.memory.read(OP, offset, bytemuck::cast_slice_mut(&mut floats))?;
-            }
-            for (values, padded) in chunk.chunks_exact_mut(cols).zip(floats.chunks_exact(stride)) {
-                values.copy_from_slice(&padded[..cols]);
-            }
-            row += rows;
+        let (layout, memory) = (self.layout(), &self.memory);
+        match self.precision {
+            Precision::Bf16 => layout.store(OP, memory, row_offset, dst, |from: bf16, to| *to = from.to_f32()),
+            Precision::F32 | Precision::Q8 => layout.store(OP, memory, row_offset, dst, |from: f32, to| *to = from),
         }
-        Ok(())
     }
 
     pub(crate) fn element_bytes(&self) -> usize {
@@ -171,15 +149,5 @@ impl Weight {
             Precision::Bf16 => size_of::<bf16>(),
             Precision::F32 | Precision::Q8 => size_of::<f32>(),
         }
-    }
-
-    fn whole_rows(&self, op: &'static str, row_offset: usize, len: usize) -> Result<()> {
-        let rows = len / self.cols.max(1);
-        if rows * self.cols != len {
-            let reason = format!("{len} values are not whole rows of {} columns", self.cols);
-            return Err(Error::Invalid { op, reason });
-        }
-        range_end(op, "rows of the weight", row_offset, rows, self.rows)?;
-        Ok(())
     }
 }

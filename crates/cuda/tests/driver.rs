@@ -3,8 +3,8 @@
 
 mod device;
 
-use gradus_cuda::{CudaDriver, Driver, DriverError, Launch, SimDriver, SimUnavailable, Unavailable};
 use device::{driver, library};
+use gradus_cuda::{CudaDriver, Driver, DriverError, Launch, SimDriver, SimUnavailable, Unavailable};
 
 #[test]
 fn bytes_come_back_as_they_were_written() {

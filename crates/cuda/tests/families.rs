@@ -4,15 +4,15 @@
 
 mod device;
 
+use device::backend;
 use gradus_cpu::CpuBackend;
 use gradus_ops::{
-    AdamW, AttentionShape, Backend, KvPageShape, LogitAdjustments, LossRows, PAGE_TOKENS, Precision, RmsNormShape,
-    RopeShape, SampleRows,
+    AttentionShape, Backend, KvPageShape, LogitAdjustments, LossRows, PAGE_TOKENS, Precision, RmsNormShape, RopeShape,
+    SampleRows,
 };
 use gradus_tensor::DType;
 use gradus_testing::on_backend::{buffer, halves, poisoned, read, read_floats, row_major, weight};
 use gradus_testing::{integers, relative_l2, uniform};
-use device::backend;
 
 /// Of what is stored in bf16: a rounding differs here and there.
 const ROUNDED: f64 = 4e-3;
@@ -219,36 +219,6 @@ fn paged_attention_has_the_bits_of_the_packed_one() {
     let (mut out, mut lse) = (poisoned(&backend, DType::BF16, 272), poisoned(&backend, DType::F32, 2));
     let message = backend.attention(shape, &qkv, &ends, 1, &mut out, &mut lse).unwrap_err().to_string();
     assert_eq!(message, "attention: head_dim is 136, expected a multiple of 8 up to 128; take device \"cpu\"");
-}
-
-#[test]
-fn updates() {
-    fn run<B: Backend>(backend: &B, rows: usize, cols: usize) -> Vec<Vec<f32>> {
-        let f32s = |seed| weight(backend, Precision::F32, (rows, cols), &uniform(seed, rows * cols));
-        let squares: Vec<f32> = uniform(4, rows * cols).iter().map(|value| value * value).collect();
-        let mut w = weight(backend, Precision::Bf16, (rows, cols), &uniform(1, rows * cols));
-        let (mut master, gradient, mut m) = (f32s(1), f32s(2), f32s(3));
-        let mut v = weight(backend, Precision::F32, (rows, cols), &squares);
-        let options = AdamW {
-            learning_rate: 0.01,
-            beta1: 0.9,
-            beta2: 0.95,
-            eps: 1e-8,
-            weight_decay: 0.1,
-            step: 3,
-            gradient_scale: 0.5,
-        };
-        backend.adamw(&mut w, Some(&mut master), &gradient, &mut m, &mut v, &options).unwrap();
-        let norm = backend.sum_of_squares([&gradient, &master].into_iter()).unwrap();
-        let states = [&w, &master, &m, &v].map(|each| row_major(backend, each));
-        states.into_iter().chain([vec![norm as f32]]).collect()
-    }
-    for (rows, cols) in [(1, 1), (99, 1), (5, 99), (300, 300)] {
-        agree!((rows, cols), |backend: &_| run(backend, rows, cols), [ROUNDED, 1e-6, 1e-6, 1e-6, 1e-6]);
-    }
-    let backend = backend(1);
-    let infinite = weight(&backend, Precision::F32, (1, 3), &[1.0, f32::INFINITY, 2.0]);
-    assert!(!backend.sum_of_squares([&infinite].into_iter()).unwrap().is_finite());
 }
 
 #[test]

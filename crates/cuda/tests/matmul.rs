@@ -3,13 +3,13 @@
 
 mod device;
 
+use device::backend;
 use gradus_cpu::CpuBackend;
 use gradus_ops::{Backend, Precision};
 use gradus_tensor::DType;
 use gradus_testing::on_backend::{buffer, halves, poisoned, read, weight};
 use gradus_testing::{check_bf16_matmul, relative_l2, uniform};
 use half::bf16;
-use device::backend;
 
 #[test]
 fn agrees_with_the_cpu_at_odd_sizes() {

@@ -4,12 +4,12 @@
 
 mod device;
 
+use device::backend;
 use gradus_cpu::CpuBackend;
 use gradus_ops::{AttentionShape, Backend, Error, KvPageShape, Precision};
 use gradus_tensor::DType;
 use gradus_testing::on_backend::{buffer, halves, poisoned, read, read_floats, row_major, weight};
 use gradus_testing::uniform;
-use device::backend;
 
 #[test]
 fn buffers_begin_at_zero_and_keep_what_is_written() {

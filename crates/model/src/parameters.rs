@@ -1,10 +1,9 @@
 //! The parameters in device memory, and their way from and to files under Hugging Face names.
 //!
-//! Gradients and both moments are lists of the same layout ([`Parameters::like`]), so they are stored and read the same
-//! way.
+//! Gradients are a list of the same layout ([`Parameters::like`]); what the optimizer keeps of a parameter is stored and read the same way.
 
 use gradus_ops::{Backend, Precision};
-use gradus_tensor::{Checkpoint, SafetensorsWriter, TensorSpec};
+use gradus_tensor::{Checkpoint, DType, SafetensorsWriter, TensorSpec};
 
 use crate::layout::{HfTensor, ParameterIndex, ParameterKind, layout};
 use crate::{Error, ModelConfig, Result};
@@ -33,6 +32,50 @@ impl<B: Backend> Parameter<B> {
         let step = (BLOCK_ELEMENTS / self.cols).max(1).next_multiple_of(4);
         (0..rows).step_by(step).map(move |first| (first, step.min(rows - first)))
     }
+
+    /// Names, shapes and element types of its tensors in a file: F32 or BF16.
+    pub fn tensor_specs(&self, prefix: &str, dtype: DType) -> impl Iterator<Item = TensorSpec> {
+        let make = if dtype == DType::BF16 { TensorSpec::bf16 } else { TensorSpec::new };
+        self.hf.iter().map(move |tensor| make(format!("{prefix}{}", tensor.name), self.file_shape(tensor)))
+    }
+
+    /// Appends its tensors to `writer`; `get` gives rows from one on, row-major.
+    pub fn write(
+        &self,
+        prefix: &str,
+        writer: &mut SafetensorsWriter,
+        mut get: impl FnMut(&B::Weight, usize, &mut [f32]) -> Result<()>,
+    ) -> Result<()> {
+        let mut values = Vec::new();
+        for tensor in &self.hf {
+            let name = format!("{prefix}{}", tensor.name);
+            for (first, rows) in self.blocks(tensor.rows) {
+                values.resize(rows * self.cols, 0.0);
+                get(&self.weight, tensor.row_offset + first, &mut values)?;
+                writer.write_f32(&name, &values)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands the values of its tensors in a file to `set`: rows from one on, row-major.
+    pub fn read(
+        &mut self,
+        prefix: &str,
+        checkpoint: &Checkpoint,
+        mut set: impl FnMut(&mut B::Weight, usize, &[f32]) -> Result<()>,
+    ) -> Result<()> {
+        let mut values = Vec::new();
+        for tensor in &self.hf {
+            let name = format!("{prefix}{}", tensor.name);
+            let shape = self.file_shape(tensor);
+            for (first, rows) in self.blocks(tensor.rows) {
+                checkpoint.read_f32_rows(&name, &shape, first..first + rows, &mut values)?;
+                set(&mut self.weight, tensor.row_offset + first, &values)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// All parameters in a fixed order: embedding, layers, final norm, and the head where it is not tied to the embedding.
@@ -56,7 +99,7 @@ impl<B: Backend> Parameters<B> {
         Ok(Parameters { list, precision, index })
     }
 
-    /// Zeros in the same shapes, in f32: gradients, masters or moments.
+    /// Zeros in the same shapes, in f32: gradients.
     pub fn like(&self, backend: &B) -> Result<Parameters<B>> {
         self.twins(|rows, cols| backend.alloc_weight(rows, cols, Precision::F32))
     }
@@ -90,60 +133,25 @@ impl<B: Backend> Parameters<B> {
         self.list.iter().map(|parameter| stored_bytes(parameter.rows, parameter.cols, self.precision)).sum()
     }
 
-    /// Sets every value to that of `other`, a list of the same shapes.
-    pub fn copy_from(&mut self, backend: &B, other: &Parameters<B>) -> Result<()> {
-        let mut values = Vec::new();
-        for (to, from) in self.list.iter_mut().zip(&other.list) {
-            for (first, rows) in from.blocks(from.rows) {
-                values.resize(rows * from.cols, 0.0);
-                backend.store_row_major(&from.weight, first, &mut values)?;
-                backend.load_row_major(&mut to.weight, first, &values)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Names, shapes and element types of the tensors that [`Parameters::write`] writes, in its order: bf16 where the parameters are, else f32.
     pub fn tensor_specs(&self, prefix: &str) -> Vec<TensorSpec> {
-        let of_parameter = |parameter: &Parameter<B>| -> Vec<TensorSpec> {
-            let make = if self.precision == Precision::Bf16 { TensorSpec::bf16 } else { TensorSpec::new };
-            let spec = |t: &HfTensor| make(format!("{prefix}{}", t.name), parameter.file_shape(t));
-            parameter.hf.iter().map(spec).collect()
-        };
-        self.list.iter().flat_map(of_parameter).collect()
+        let dtype = if self.precision == Precision::Bf16 { DType::BF16 } else { DType::F32 };
+        self.list.iter().flat_map(|parameter| parameter.tensor_specs(prefix, dtype)).collect()
     }
 
     /// Appends every tensor to `writer`, row-major, under `prefix` + its Hugging Face name.
     pub fn write(&self, backend: &B, prefix: &str, writer: &mut SafetensorsWriter) -> Result<()> {
-        let mut values = Vec::new();
-        for parameter in &self.list {
-            for tensor in &parameter.hf {
-                let name = format!("{prefix}{}", tensor.name);
-                for (first, rows) in parameter.blocks(tensor.rows) {
-                    values.resize(rows * parameter.cols, 0.0);
-                    backend.store_row_major(&parameter.weight, tensor.row_offset + first, &mut values)?;
-                    writer.write_f32(&name, &values)?;
-                }
-            }
-        }
-        Ok(())
+        self.list.iter().try_for_each(|parameter| {
+            parameter.write(prefix, writer, |weight, row, values| Ok(backend.store_row_major(weight, row, values)?))
+        })
     }
 
     /// Sets every value, rounded to the parameters' precision, from the tensors that [`Parameters::write`] or transformers wrote. Other tensors of the file
     /// are not looked at.
     pub fn read(&mut self, backend: &B, prefix: &str, checkpoint: &Checkpoint) -> Result<()> {
-        let mut values = Vec::new();
-        for parameter in &mut self.list {
-            for tensor in &parameter.hf {
-                let name = format!("{prefix}{}", tensor.name);
-                let shape = parameter.file_shape(tensor);
-                for (first, rows) in parameter.blocks(tensor.rows) {
-                    checkpoint.read_f32_rows(&name, &shape, first..first + rows, &mut values)?;
-                    backend.load_row_major(&mut parameter.weight, tensor.row_offset + first, &values)?;
-                }
-            }
-        }
-        Ok(())
+        self.list.iter_mut().try_for_each(|parameter| {
+            parameter.read(prefix, checkpoint, |weight, row, values| Ok(backend.load_row_major(weight, row, values)?))
+        })
     }
 
     /// The values of one Hugging Face tensor, row-major.

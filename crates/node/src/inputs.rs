@@ -100,6 +100,8 @@ pub struct NativeStepOptions {
     pub ratio_clip_high: Option<f64>,
     /// Most tokens in one micro-batch.
     pub micro_batch_tokens: u32,
+    /// The run's seed, by which a GPU rounds the moments that it keeps in bf16; absent: 0.
+    pub seed: Option<BigInt>,
 }
 
 /// Where a checkpoint goes and what lies in it beside the policy.
@@ -198,9 +200,11 @@ impl TryFrom<NativeSampling> for Sampling {
     }
 }
 
-impl From<NativeStepOptions> for StepOptions {
-    fn from(options: NativeStepOptions) -> Self {
-        StepOptions {
+impl TryFrom<NativeStepOptions> for StepOptions {
+    type Error = Fault;
+
+    fn try_from(options: NativeStepOptions) -> Result<Self> {
+        Ok(StepOptions {
             learning_rate: options.learning_rate as f32,
             betas: (options.beta1, options.beta2),
             eps: options.epsilon as f32,
@@ -211,7 +215,8 @@ impl From<NativeStepOptions> for StepOptions {
                 .zip(options.ratio_clip_high)
                 .map(|(low, high)| (low as f32, high as f32)),
             micro_batch_tokens: options.micro_batch_tokens as usize,
-        }
+            seed: options.seed.as_ref().map_or(Ok(0), seed_of)?,
+        })
     }
 }
 

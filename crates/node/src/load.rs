@@ -189,7 +189,8 @@ fn load<B: Backend>(folder: PathBuf, backend: Arc<B>, precision: Precision) -> R
     }
     let tokenizer = Tokenizer::from_folder(&folder)?;
     let model = Model::load(&folder, backend, precision)?;
-    Ok(Parts { model, trainer: Trainer::new(), tokenizer, folder: Some(folder), resumed: None })
+    let trainer = Trainer::of_folder(&folder, precision)?;
+    Ok(Parts { model, trainer, tokenizer, folder: Some(folder), resumed: None })
 }
 
 fn resume<B: Backend>(

@@ -129,7 +129,7 @@ impl NativePolicy {
         weights: Float32Array,
         options: NativeStepOptions,
     ) -> napi::Result<Object<'env>> {
-        let (batch, weights, options) = (batch.data()?, weights.to_vec(), options.into());
+        let (batch, weights, options) = (batch.data()?, weights.to_vec(), options.try_into()?);
         self.ask(env, step_metrics, |reply| Command::Step { batch, weights, options, reply })
     }
 

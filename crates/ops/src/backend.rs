@@ -1,8 +1,8 @@
 //! The trait every device implements. Each forward op stands beside its backward.
 
 use crate::{
-    AdamW, AttentionShape, Backed, DeviceMemory, KvPageShape, LogitAdjustments, LossRows, Precision, Result,
-    RmsNormShape, RopeShape, SampleRows,
+    AdamW, AttentionShape, Backed, DeviceMemory, KvPageShape, LogitAdjustments, LossRows, OptimizerValues, Precision,
+    Result, RmsNormShape, RopeShape, SampleRows,
 };
 use gradus_tensor::{DType, Element};
 
@@ -11,7 +11,7 @@ use gradus_tensor::{DType, Element};
 /// Ops enqueue; only [`Backend::read`] and [`Backend::synchronize`] wait (on the CPU every op has finished when it returns).
 /// Row-major shapes stand beside each argument. `tokens` is the number of rows of a packed batch or of one inference step.
 /// "+=" means the op adds to what is there; otherwise outputs are overwritten. Buffers may be longer than an op needs.
-/// Every parameter, vectors included, is a `Weight` `[rows, cols]` (a vector of n is `[n, 1]`), and so are its gradient and its moments:
+/// Every parameter, vectors included, is a `Weight` `[rows, cols]` (a vector of n is `[n, 1]`), and so is its gradient, in f32:
 /// packing stays inside the backend, and padding is zero and stays zero.
 ///
 /// Activations (x, y, out, sum, qkv, gate_up, keys, values) are F32 or BF16 by the dtype of their buffers; a forward op reads and writes
@@ -23,6 +23,10 @@ pub trait Backend: Send + Sync + Sized + 'static {
     type Weight: Backed<Self::Region> + Send + Sync + 'static;
     /// Memory that buffers and weights use in turn; clones are the same memory.
     type Region: Clone + Send + Sync + 'static;
+    /// What the optimizer keeps of one parameter beside weight and gradient: both moments, and what makes a bf16 weight an exact f32 master.
+    type OptimizerState: Send + Sync + 'static;
+    /// Element type of the moments.
+    const MOMENTS: DType;
 
     // ---- device -------------------------------------------------------------------------------------------------
     /// "cpu", "cuda" or "cuda-sim": recorded in checkpoints.
@@ -334,15 +338,35 @@ pub trait Backend: Send + Sync + Sized + 'static {
     // ---- optimizer ----------------------------------------------------------------------------------------------
     /// Σ of squares over all matrices, summed in f64 per fixed block in order; infinite or NaN if any element is.
     fn sum_of_squares<'a>(&self, weights: impl Iterator<Item = &'a Self::Weight>) -> Result<f64>;
-    /// One AdamW update of `weight` with its gradient and moments, in one pass. A bf16 weight has an f32 `master`, which is updated, and
-    /// becomes that master rounded; an f32 weight has none.
+    /// Moments of zero, and the values of `weight` as masters where it is bf16. Refuses q8_0.
+    fn alloc_optimizer(&self, weight: &Self::Weight) -> Result<Self::OptimizerState>;
+    /// Bytes of what [`Backend::alloc_optimizer`] gives, without padding.
+    fn optimizer_bytes(&self, weight: &Self::Weight) -> u64;
+    /// Sets rows from `row_offset` on from row-major values: moments rounded to [`Backend::MOMENTS`]; masters exactly, and the rows of `weight`
+    /// to them, rounded. An f32 weight has no masters.
+    fn load_optimizer(
+        &self,
+        values: OptimizerValues,
+        weight: &mut Self::Weight,
+        state: &mut Self::OptimizerState,
+        row_offset: usize,
+        src: &[f32],
+    ) -> Result<()>;
+    /// Reads rows from `row_offset` on into row-major order and waits.
+    fn store_optimizer(
+        &self,
+        values: OptimizerValues,
+        weight: &Self::Weight,
+        state: &Self::OptimizerState,
+        row_offset: usize,
+        dst: &mut [f32],
+    ) -> Result<()>;
+    /// One AdamW update of `weight` with its gradient and state, in one pass: of its masters where it is bf16, which it then is, rounded.
     fn adamw(
         &self,
         weight: &mut Self::Weight,
-        master: Option<&mut Self::Weight>,
+        state: &mut Self::OptimizerState,
         gradient: &Self::Weight,
-        m: &mut Self::Weight,
-        v: &mut Self::Weight,
         options: &AdamW,
     ) -> Result<()>;
 }

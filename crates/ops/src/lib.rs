@@ -37,11 +37,14 @@
 //!   probabilities are f32. A matmul takes pairs of elements (2j, 2j + 1) and adds the odd product to the chain first, then the even one,
 //!   each by a fused multiply-add of exact f32 values; an odd last element has a zero beside it. Its f32 inputs are rounded to bf16 as
 //!   they are read. Gradients, masters and moments are f32; partial sums of weight gradients pair the rows of a block in the same way.
+//!   (`cuda` keeps masters exactly, as the weight, rounded half away from zero, and a remainder of 16 bits, and moments in bf16, rounded at
+//!   random by [`AdamW::seed`] and [`AdamW::stream`].)
 //! - **q8_0** ([`Precision::Q8`]): weights and inputs in aligned blocks of 32 along k: scale = absmax / 127, element = value / scale rounded to
 //!   nearest even; each block's dot product is exact in i32 and enters the chain as fma(weight scale · input scale, dot, sum), blocks in order of k.
 
 mod backend;
 mod error;
+mod optimizer;
 pub mod philox;
 mod precision;
 mod region;
@@ -49,10 +52,11 @@ mod shapes;
 
 pub use backend::Backend;
 pub use error::{Error, Result};
+pub use optimizer::{AdamW, AdamWFactors, OptimizerValues};
 pub use precision::Precision;
 pub use region::{Backed, Cut, Cuts};
 pub use shapes::{
-    AdamW, AttentionShape, DeviceMemory, KvPageShape, LogitAdjustments, LossRows, RmsNormShape, RopeShape, SampleRows,
+    AttentionShape, DeviceMemory, KvPageShape, LogitAdjustments, LossRows, RmsNormShape, RopeShape, SampleRows,
 };
 
 /// Written into checkpoints; changing any rule above changes it.

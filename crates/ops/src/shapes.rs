@@ -60,21 +60,6 @@ impl KvPageShape {
     }
 }
 
-/// One AdamW update (decoupled weight decay, Loshchilov and Hutter). `update = m̂ / (√v̂ + eps)`.
-#[derive(Clone, Copy, Debug)]
-pub struct AdamW {
-    pub learning_rate: f32,
-    /// f64, because 1 − 0.999 in f32 is off by a factor of 1 + 1.3e-5.
-    pub beta1: f64,
-    pub beta2: f64,
-    pub eps: f32,
-    pub weight_decay: f32,
-    /// Number of this update, from 1: the bias corrections are 1 − βᵗ, computed in f64.
-    pub step: u64,
-    /// Multiplied into every gradient: the clipping factor.
-    pub gradient_scale: f32,
-}
-
 /// Rows of logits that a loss is taken of.
 pub struct LossRows<'a, Buffer> {
     pub rows: usize,

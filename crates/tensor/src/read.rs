@@ -120,6 +120,11 @@ impl Checkpoint {
         &self.metadata
     }
 
+    /// Whether every tensor is stored in bf16, so that reading them as bf16 loses nothing.
+    pub fn is_bf16(&self) -> bool {
+        self.tensors.values().all(|entry| entry.dtype == Dtype::BF16)
+    }
+
     pub fn shape(&self, name: &str) -> Result<&[usize]> {
         Ok(&self.entry(name)?.shape)
     }

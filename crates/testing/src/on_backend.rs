@@ -1,6 +1,6 @@
 //! Short ways in and out of any backend's memory, for test bodies that run on every one of them.
 
-use gradus_ops::{Backend, Precision};
+use gradus_ops::{Backend, OptimizerValues, Precision};
 use gradus_tensor::{DType, Element};
 use half::bf16;
 
@@ -58,6 +58,28 @@ pub fn row_major<B: Backend>(backend: &B, weight: &B::Weight) -> Vec<f32> {
     let mut values = vec![0.0; rows * cols];
     expect(backend.store_row_major(weight, 0, &mut values));
     values
+}
+
+/// The optimizer's state of `weight`, with these moments.
+pub fn moments<B: Backend>(backend: &B, weight: &mut B::Weight, m: &[f32], v: &[f32]) -> B::OptimizerState {
+    let mut state = expect(backend.alloc_optimizer(weight));
+    for (values, src) in [(OptimizerValues::FirstMoment, m), (OptimizerValues::SecondMoment, v)] {
+        expect(backend.load_optimizer(values, weight, &mut state, 0, src));
+    }
+    state
+}
+
+/// One list of the optimizer's state of `weight`, row-major.
+pub fn optimizer_values<B: Backend>(
+    backend: &B,
+    values: OptimizerValues,
+    weight: &B::Weight,
+    state: &B::OptimizerState,
+) -> Vec<f32> {
+    let (rows, cols) = backend.weight_shape(weight);
+    let mut dst = vec![0.0; rows * cols];
+    expect(backend.store_optimizer(values, weight, state, 0, &mut dst));
+    dst
 }
 
 /// Each value rounded to bf16.

@@ -6,6 +6,7 @@ mod batch;
 mod checkpoint;
 mod error;
 mod fault;
+mod optimizer;
 mod options;
 mod trainer;
 
@@ -17,5 +18,6 @@ pub use checkpoint::{
 pub use error::{Error, Result};
 pub use fault::PlantedFault;
 pub use gradus_tensor::OnExisting;
+pub use optimizer::optimizer_bytes;
 pub use options::{SkipReason, StepMetrics, StepOptions};
 pub use trainer::{Trainer, TrainerMemory};

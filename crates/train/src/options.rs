@@ -17,6 +17,8 @@ pub struct StepOptions {
     pub ratio_clip: Option<(f32, f32)>,
     /// Tokens of one forward and backward pass; a longer sequence passes alone. Changes nothing but rounding.
     pub micro_batch_tokens: usize,
+    /// The run's: key of the random numbers by which a device that keeps moments in bf16 rounds them. Others use it for nothing.
+    pub seed: u64,
 }
 
 impl StepOptions {

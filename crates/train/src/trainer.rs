@@ -2,6 +2,7 @@
 //!
 //! Stands between `node`, which brings batches with weights, and `model`, whose weights it moves. Blind to the algorithm.
 
+use std::path::Path;
 use std::time::Instant;
 
 use gradus_model::{LossSums, Model, Parameters, Recompute, TrainingWorkspace};
@@ -9,27 +10,19 @@ use gradus_ops::{AdamW, Backend, Precision};
 
 use crate::batch::{MicroBatch, MicroBatches};
 use crate::fault::plant;
+use crate::optimizer::{Masters, Optimizer};
 use crate::{PlantedFault, Result, SkipReason, StepMetrics, StepOptions, TrainBatch};
 
 /// Optimizer state of one policy.
 pub struct Trainer<B: Backend> {
     steps: u64,
-    pub(crate) state: Option<OptimizerState<B>>,
+    pub(crate) optimizer: Optimizer<B>,
     pass: Option<Pass<B>>,
     parts: MicroBatches,
     activation_bytes_max: Option<u64>,
     /// Where the memory of `pass` comes from and goes back to; None: allocations of its own.
     region: Option<B::Region>,
     fault: Option<PlantedFault>,
-}
-
-/// What AdamW keeps of every parameter, all in f32.
-pub(crate) struct OptimizerState<B: Backend> {
-    /// The values that are updated; a bf16 policy's parameters are these, rounded. None where the parameters are f32.
-    pub masters: Option<Parameters<B>>,
-    /// First and second moments.
-    pub m: Parameters<B>,
-    pub v: Parameters<B>,
 }
 
 /// Bytes that a trainer holds, by class.
@@ -49,22 +42,6 @@ struct Pass<B: Backend> {
     workspace: TrainingWorkspace<B>,
 }
 
-impl<B: Backend> OptimizerState<B> {
-    /// Zero moments, and masters as the parameters are.
-    pub fn new(model: &Model<B>) -> Result<Self> {
-        let twin = || model.parameters.like(&model.backend);
-        let mut masters = if model.precision == Precision::Bf16 { Some(twin()?) } else { None };
-        if let Some(masters) = &mut masters {
-            masters.copy_from(&model.backend, &model.parameters)?;
-        }
-        Ok(Self { masters, m: twin()?, v: twin()? })
-    }
-
-    fn bytes(&self) -> u64 {
-        self.m.bytes() + self.v.bytes() + self.masters.as_ref().map_or(0, Parameters::bytes)
-    }
-}
-
 impl<B: Backend> Default for Trainer<B> {
     fn default() -> Self {
         Self::new()
@@ -74,13 +51,20 @@ impl<B: Backend> Default for Trainer<B> {
 impl<B: Backend> Trainer<B> {
     /// A trainer that has made no step; memory is taken at the first one.
     pub fn new() -> Self {
-        Self::resumed(0, None)
+        Self::resumed(0, Optimizer::Unmade(None))
     }
 
-    pub(crate) fn resumed(steps: u64, state: Option<OptimizerState<B>>) -> Self {
+    /// As [`Trainer::new`], for a policy that was loaded from a Hugging Face folder: the masters of a bf16 policy begin as the folder's own
+    /// values. Its files stay open until the first step.
+    pub fn of_folder(folder: &Path, precision: Precision) -> Result<Self> {
+        let masters = if precision == Precision::Bf16 { Masters::of_folder(folder)? } else { None };
+        Ok(Self::resumed(0, Optimizer::Unmade(masters)))
+    }
+
+    pub(crate) fn resumed(steps: u64, optimizer: Optimizer<B>) -> Self {
         Self {
             steps,
-            state,
+            optimizer,
             pass: None,
             parts: MicroBatches::default(),
             activation_bytes_max: None,
@@ -115,7 +99,7 @@ impl<B: Backend> Trainer<B> {
     pub fn memory(&self) -> TrainerMemory {
         TrainerMemory {
             gradients: self.pass.as_ref().filter(|pass| !pass.is_given_back).map_or(0, |pass| pass.gradients.bytes()),
-            optimizer: self.state.as_ref().map_or(0, OptimizerState::bytes),
+            optimizer: self.optimizer.bytes(),
             activations: self.pass.as_ref().map_or(0, |pass| pass.workspace.bytes()),
         }
     }
@@ -165,12 +149,8 @@ impl<B: Backend> Trainer<B> {
         if !grad_norm.is_finite() {
             return Ok(sums.metrics(grad_norm, Some(SkipReason::NonFiniteGradient), started));
         }
-        let state = match &mut self.state {
-            Some(state) => state,
-            empty => empty.insert(OptimizerState::new(model)?),
-        };
         let update = adamw_options(options, self.steps + 1, grad_norm);
-        state.update(model, &pass.gradients, &update)?;
+        self.optimizer.made(model)?.update(model, &pass.gradients, &update)?;
         self.steps += 1;
         model.version += 1;
         model.backend.synchronize()?;
@@ -227,28 +207,6 @@ impl<B: Backend> Pass<B> {
     }
 }
 
-impl<B: Backend> OptimizerState<B> {
-    /// AdamW on every parameter; norms and biases without weight decay.
-    fn update(&mut self, model: &mut Model<B>, gradients: &Parameters<B>, options: &AdamW) -> Result<()> {
-        let moments = self.m.list.iter_mut().zip(&mut self.v.list);
-        let mut masters = self.masters.as_mut().map(|masters| masters.list.iter_mut());
-        let parameters = model.parameters.list.iter_mut().zip(&gradients.list);
-        for ((parameter, gradient), (m, v)) in parameters.zip(moments) {
-            let weight_decay = if parameter.kind.is_vector() { 0.0 } else { options.weight_decay };
-            let options = AdamW { weight_decay, ..*options };
-            model.backend.adamw(
-                &mut parameter.weight,
-                masters.as_mut().and_then(Iterator::next).map(|master| &mut master.weight),
-                &gradient.weight,
-                &mut m.weight,
-                &mut v.weight,
-                &options,
-            )?;
-        }
-        Ok(())
-    }
-}
-
 /// The clipping factor is that of torch.nn.utils.clip_grad_norm_: min(1, max / (norm + 1e-6)).
 fn adamw_options(options: &StepOptions, step: u64, grad_norm: f64) -> AdamW {
     let scale = options.max_grad_norm.map_or(1.0, |max| (f64::from(max) / (grad_norm + 1e-6)).min(1.0));
@@ -260,6 +218,9 @@ fn adamw_options(options: &StepOptions, step: u64, grad_norm: f64) -> AdamW {
         weight_decay: options.weight_decay,
         step,
         gradient_scale: scale as f32,
+        seed: options.seed,
+        // Each parameter's own is set where it is updated.
+        stream: 0,
     }
 }
 

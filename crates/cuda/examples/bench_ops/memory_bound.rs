@@ -16,10 +16,9 @@ pub fn run(bench: &Bench) {
 fn adamw(bench: &Bench) {
     let backend = &bench.backend;
     let (rows, cols) = (bench.size(16384, 9), bench.size(4096, 40));
-    let f32s = || bench.weight(rows, cols, Precision::F32);
+    let gradient = bench.weight(rows, cols, Precision::F32);
     let mut weight = bench.weight(rows, cols, Precision::Bf16);
-    let (mut master, gradient, mut m) = (f32s(), f32s(), f32s());
-    let mut v = backend.alloc_weight(rows, cols, Precision::F32).unwrap();
+    let mut state = backend.alloc_optimizer(&weight).unwrap();
     let options = AdamW {
         learning_rate: 1e-6,
         beta1: 0.9,
@@ -28,12 +27,14 @@ fn adamw(bench: &Bench) {
         weight_decay: 0.1,
         step: 3,
         gradient_scale: 0.5,
+        seed: 1,
+        stream: 2,
     };
     let elements = (rows * cols) as f64;
     let shape = format!("\"elements\":{}", rows * cols);
-    // Master and moments in and out, the gradient in, the weight out.
-    bench.row("adamw", &shape, Amount::Bytes(30.0 * elements), || {
-        backend.adamw(&mut weight, Some(&mut master), &gradient, &mut m, &mut v, &options)
+    // Weight, remainder and moments in and out, two bytes each, and the gradient in.
+    bench.row("adamw", &shape, Amount::Bytes(20.0 * elements), || {
+        backend.adamw(&mut weight, &mut state, &gradient, &options)
     });
     bench.row("sum_of_squares", &shape, Amount::Bytes(4.0 * elements), || {
         backend.sum_of_squares([&gradient].into_iter()).map(|_| ())

@@ -4,12 +4,12 @@ use std::fs;
 use std::sync::Arc;
 
 use gradus_model::Model;
-use gradus_ops::{Backend, CONTRACT_VERSION, Precision};
+use gradus_ops::{Backend, CONTRACT_VERSION, OptimizerValues, Precision};
 use gradus_tensor::Checkpoint;
 
 use super::manifest::{Manifest, OPTIMIZER, RECIPE, VerifiedCheckpoint};
-use super::save::{FIRST_MOMENT, MASTER, SECOND_MOMENT, STEPS};
-use crate::trainer::OptimizerState;
+use super::save::STEPS;
+use crate::optimizer::{FIRST_MOMENT, MASTER, Masters, Optimizer, OptimizerState, SECOND_MOMENT};
 use crate::{Error, Result, Trainer};
 
 /// All that a resumed run goes on with.
@@ -48,35 +48,35 @@ pub fn load_checkpoint<B: Backend>(
 }
 
 fn load_trainer<B: Backend>(checkpoint: &VerifiedCheckpoint, model: &mut Model<B>) -> Result<Trainer<B>> {
-    let file = Checkpoint::open_file(&checkpoint.path.join(OPTIMIZER))?;
+    let path = checkpoint.path.join(OPTIMIZER);
+    let file = Checkpoint::open_file(&path)?;
     let steps = file.metadata().get(STEPS).and_then(|steps| steps.parse::<u64>().ok());
     let steps = steps.ok_or_else(|| Error::Damaged {
         path: checkpoint.path.clone(),
         reason: format!("{OPTIMIZER} does not say how many steps were made"),
     })?;
-    let has_masters = file.names().any(|name| name.starts_with(MASTER));
-    if has_masters && model.precision != Precision::Bf16 {
-        model.parameters.read(&model.backend, MASTER, &file)?;
-    }
-    let has_moments = file.names().next().is_some();
-    // Without moments the first step makes the state, unless the weights hold more than a bf16 policy's parameters do.
-    let has_state = has_moments || checkpoint.manifest.dtype != model.precision.name();
-    if model.precision == Precision::Q8 || !has_state {
-        return Ok(Trainer::resumed(steps, None));
-    }
-    let mut state = OptimizerState::new(model)?;
-    if let Some(masters) = &mut state.masters {
+    let has = |prefix: &str| file.names().any(|name| name.starts_with(prefix));
+    let (has_masters, has_moments) = (has(MASTER), has(FIRST_MOMENT));
+    if model.precision != Precision::Bf16 {
         if has_masters {
-            masters.read(&model.backend, MASTER, &file)?;
-        } else {
-            masters.read(&model.backend, "", &Checkpoint::open(&checkpoint.path)?)?;
+            model.parameters.read(&model.backend, MASTER, &file)?;
+        }
+        if model.precision == Precision::Q8 || !has_moments {
+            return Ok(Trainer::resumed(steps, Optimizer::Unmade(None)));
         }
     }
-    if has_moments {
-        state.m.read(&model.backend, FIRST_MOMENT, &file)?;
-        state.v.read(&model.backend, SECOND_MOMENT, &file)?;
+    let masters = match model.precision {
+        Precision::Bf16 if has_masters => Some(Masters::of_file(Checkpoint::open_file(&path)?, MASTER)),
+        Precision::Bf16 => Masters::of_folder(&checkpoint.path)?,
+        Precision::F32 | Precision::Q8 => None,
+    };
+    if !has_moments {
+        return Ok(Trainer::resumed(steps, Optimizer::Unmade(masters)));
     }
-    Ok(Trainer::resumed(steps, Some(state)))
+    let mut state = OptimizerState::new(model, masters.as_ref())?;
+    state.read(OptimizerValues::FirstMoment, FIRST_MOMENT, model, &file)?;
+    state.read(OptimizerValues::SecondMoment, SECOND_MOMENT, model, &file)?;
+    Ok(Trainer::resumed(steps, Optimizer::Made(state)))
 }
 
 fn warnings<B: Backend>(manifest: &Manifest, backend: &B, precision: Precision) -> Vec<String> {

@@ -4,19 +4,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use gradus_model::{Model, Parameters};
+use gradus_model::Model;
 use gradus_ops::{Backend, CONTRACT_VERSION};
-use gradus_tensor::{OnExisting, SafetensorsWriter, StagedFolder, TensorSpec, file_bytes, free_bytes, write_file};
+use gradus_tensor::{OnExisting, SafetensorsWriter, StagedFolder, file_bytes, free_bytes, write_file};
 
 use super::folder::{clean, step_path};
 use super::manifest::{FORMAT_VERSION, MANIFEST, Manifest, OPTIMIZER, RECIPE, REQUIRED, list_files};
-use crate::trainer::OptimizerState;
 use crate::{Error, Result, Trainer};
 
-/// Prefixes of the tensors of optimizer.safetensors before the Hugging Face name.
-pub(super) const MASTER: &str = "master.";
-pub(super) const FIRST_MOMENT: &str = "m.";
-pub(super) const SECOND_MOMENT: &str = "v.";
 /// Metadata entry of optimizer.safetensors: updates made, the exponent of the bias corrections.
 pub(super) const STEPS: &str = "steps";
 /// Room for config.json, the manifest and the folders themselves.
@@ -91,30 +86,15 @@ fn check_space(target: &Path, needed: u64, free: u64) -> Result<()> {
 fn needed_bytes<B: Backend>(model: &Model<B>, trainer: &Trainer<B>, request: &SaveRequest<'_>) -> u64 {
     let no_metadata = BTreeMap::new();
     let weights = file_bytes(&model.parameters.tensor_specs(""), &no_metadata);
-    let optimizer = file_bytes(&optimizer_specs(trainer), &no_metadata);
+    let optimizer = file_bytes(&trainer.optimizer.tensor_specs(model), &no_metadata);
     let extra: usize = request.extra_files.iter().map(|(_, content)| content.len()).sum();
     weights + optimizer + (extra + request.recipe_json.len()) as u64 + SMALL_FILES_BYTES
 }
 
-/// The optimizer's state, all in f32. Before the first step there is none: moments are zero, and masters are the weights.
-fn optimizer_specs<B: Backend>(trainer: &Trainer<B>) -> Vec<TensorSpec> {
-    optimizer_lists(trainer).flat_map(|(prefix, list)| list.tensor_specs(prefix)).collect()
-}
-
-/// The lists of optimizer.safetensors in the order in which they are written.
-fn optimizer_lists<B: Backend>(trainer: &Trainer<B>) -> impl Iterator<Item = (&'static str, &Parameters<B>)> {
-    trainer.state.iter().flat_map(|OptimizerState { masters, m, v }| {
-        let masters = masters.iter().map(|masters| (MASTER, masters));
-        masters.chain([(FIRST_MOMENT, m), (SECOND_MOMENT, v)])
-    })
-}
-
 fn write_optimizer<B: Backend>(model: &Model<B>, trainer: &Trainer<B>, path: &Path) -> Result<()> {
     let metadata = BTreeMap::from([(STEPS.to_owned(), trainer.steps().to_string())]);
-    let mut writer = SafetensorsWriter::create(path, optimizer_specs(trainer), &metadata)?;
-    for (prefix, list) in optimizer_lists(trainer) {
-        list.write(&model.backend, prefix, &mut writer)?;
-    }
+    let mut writer = SafetensorsWriter::create(path, trainer.optimizer.tensor_specs(model), &metadata)?;
+    trainer.optimizer.write(model, &mut writer)?;
     Ok(writer.finish()?)
 }
 

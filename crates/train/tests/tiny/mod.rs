@@ -41,6 +41,7 @@ pub fn options() -> StepOptions {
         max_grad_norm: Some(1.0),
         ratio_clip: None,
         micro_batch_tokens: 4096,
+        seed: 1,
     }
 }
 
