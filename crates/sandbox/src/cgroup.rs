@@ -220,8 +220,8 @@ impl Group {
     pub fn memory_peak_bytes(&self) -> u64 {
         if let Some(peak) = &self.peak {
             let mut text = [0; 32];
-            let n_bytes = peak.read_at(&mut text, 0).unwrap_or(0);
-            return std::str::from_utf8(&text[..n_bytes]).unwrap_or("").trim().parse::<u64>().unwrap_or(0);
+            let length = peak.read_at(&mut text, 0).unwrap_or(0);
+            return std::str::from_utf8(&text[..length]).unwrap_or("").trim().parse::<u64>().unwrap_or(0);
         }
         let name = match self.at.version {
             Version::One => "memory.max_usage_in_bytes",

@@ -159,7 +159,7 @@ impl Execution {
             let idle = meter.idle();
             let is_without_end = meter.age() > limits.real_time();
             // Each thread may have a core to itself, so the limit can be reached that much sooner.
-            let soonest = cpu_limit.saturating_sub(cpu) / usage.n_threads.clamp(1, 64) as u32;
+            let soonest = cpu_limit.saturating_sub(cpu) / usage.thread_count.clamp(1, 64) as u32;
             // A test with many processes or much memory takes long to look at and must not keep the loop from others.
             let looking = now.elapsed();
             *next_check = now + soonest.clamp(SAMPLE_MIN, SAMPLE_MAX).max(looking * 4);
@@ -174,7 +174,7 @@ impl Execution {
                 self.stop(Outcome::CpuLimit);
             } else if is_without_end || idle > Duration::from_millis(limits.wall_ms) {
                 self.stop(Outcome::WallLimit);
-            } else if group.is_none() && usage.n_threads > limits.processes {
+            } else if group.is_none() && usage.thread_count > limits.processes {
                 // RLIMIT_NPROC holds this wall; whoever gets past it is stopped here.
                 self.stop(Outcome::MemoryLimit);
             }
@@ -184,8 +184,8 @@ impl Execution {
 
     fn hear_gate(&mut self) {
         let mut chunk = [0; 4096];
-        while let Ok(n_bytes @ 1..) = recv(self.gate.as_raw_fd(), &mut chunk, MsgFlags::MSG_DONTWAIT) {
-            self.gate_text.extend_from_slice(&chunk[..n_bytes]);
+        while let Ok(length @ 1..) = recv(self.gate.as_raw_fd(), &mut chunk, MsgFlags::MSG_DONTWAIT) {
+            self.gate_text.extend_from_slice(&chunk[..length]);
         }
     }
 

@@ -3,8 +3,9 @@
 //! drives it and compares the output, so that no expected output ever enters.
 //!
 //! Reading order: `request` and `frame` (what comes in), `supervisor` (the one loop), `worker` and `execution` (one
-//! test), `spawn`, `rootfs`, `zygote` (the world a test sees), `seccomp`, `landlock_wall`, `cgroup` (its walls),
-//! `probe` (which walls hold here).
+//! test), `pipes`, `process_tree`, `outcome` (what it prints, what it uses, how it ends), `outgoing` (what goes out),
+//! `interpreter` (which Python), `spawn`, `rootfs`, `zygote` (the world a test sees), `seccomp`, `landlock_wall`,
+//! `cgroup` (its walls), `probe` (which walls hold here).
 #![cfg(target_os = "linux")]
 
 pub mod cgroup;

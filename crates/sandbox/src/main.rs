@@ -120,8 +120,8 @@ fn header(prepared: &std::result::Result<Ready, Refusal>, interpreter: Option<&I
 }
 
 fn parse(mut arguments: impl Iterator<Item = String>) -> std::result::Result<CommandLine, String> {
-    let n_cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let options = Options { n_workers: n_cores, tier: None, cgroup: None, first_uid: FIRST_UID };
+    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let options = Options { workers, tier: None, cgroup: None, first_uid: FIRST_UID };
     let mut parsed = CommandLine { python: "python3".into(), is_probe: false, options };
     while let Some(name) = arguments.next() {
         if name == "--probe" {
@@ -133,8 +133,8 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> std::result::Result<Com
         match name.as_str() {
             "--python" => parsed.python = value.into(),
             "--workers" => {
-                let n_workers = value.parse::<usize>().ok().filter(|n| (1..=1024).contains(n));
-                parsed.options.n_workers = n_workers.ok_or_else(bad)?;
+                let workers = value.parse::<usize>().ok().filter(|count| (1..=1024).contains(count));
+                parsed.options.workers = workers.ok_or_else(bad)?;
             }
             "--tier" => {
                 parsed.options.tier = match value.as_str() {

@@ -12,7 +12,7 @@ use std::os::fd::OwnedFd;
 pub struct Outgoing {
     fd: OwnedFd,
     frames: VecDeque<Vec<u8>>,
-    n_written: usize,
+    written: usize,
 }
 
 impl Outgoing {
@@ -21,7 +21,7 @@ impl Outgoing {
         let flags = fcntl(&fd, FcntlArg::F_GETFL).step("read the flags of stdout")?;
         let flags = OFlag::from_bits_truncate(flags) | OFlag::O_NONBLOCK;
         fcntl(&fd, FcntlArg::F_SETFL(flags)).step("make stdout non-blocking")?;
-        Ok(Self { fd, frames: VecDeque::new(), n_written: 0 })
+        Ok(Self { fd, frames: VecDeque::new(), written: 0 })
     }
 
     pub fn push(&mut self, frame: Vec<u8>) {
@@ -36,15 +36,15 @@ impl Outgoing {
     /// Writes what the client takes. An error means that nobody reads any more.
     pub fn pump(&mut self) -> Result<()> {
         while let Some(frame) = self.frames.front() {
-            match write(&self.fd, &frame[self.n_written..]) {
-                Ok(n_bytes) => self.n_written += n_bytes,
+            match write(&self.fd, &frame[self.written..]) {
+                Ok(length) => self.written += length,
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => return Ok(()),
                 Err(errno) => return Err(errno).step("write to the client"),
             }
-            if self.n_written == frame.len() {
+            if self.written == frame.len() {
                 self.frames.pop_front();
-                self.n_written = 0;
+                self.written = 0;
             }
         }
         Ok(())

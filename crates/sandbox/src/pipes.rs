@@ -24,14 +24,14 @@ fn pipe_ours_first(ours_reads: bool) -> Result<(OwnedFd, OwnedFd)> {
 #[derive(Debug)]
 pub struct Feed {
     fd: Option<OwnedFd>,
-    n_written: usize,
+    written: usize,
 }
 
 impl Feed {
     /// A feed, and the end that the test reads.
     pub fn new() -> Result<(Self, OwnedFd)> {
         let (ours, theirs) = pipe_ours_first(false)?;
-        Ok((Self { fd: Some(ours), n_written: 0 }, theirs))
+        Ok((Self { fd: Some(ours), written: 0 }, theirs))
     }
 
     /// The descriptor to wait on while there is something to write.
@@ -43,10 +43,10 @@ impl Feed {
     /// test that closed its end has read all that it wants.
     pub fn pump(&mut self, bytes: &[u8]) {
         while let Some(fd) = &self.fd {
-            let rest = &bytes[self.n_written..];
+            let rest = &bytes[self.written..];
             match if rest.is_empty() { Ok(0) } else { write(fd, rest) } {
                 Ok(0) => self.fd = None,
-                Ok(n_bytes) => self.n_written += n_bytes,
+                Ok(length) => self.written += length,
                 Err(Errno::EAGAIN | Errno::EINTR) => return,
                 Err(_) => self.fd = None,
             }
@@ -92,8 +92,8 @@ impl Capture {
             let Some(fd) = &self.fd else { break };
             match read(fd, &mut chunk) {
                 Ok(0) => self.fd = None,
-                Ok(n_bytes) => {
-                    self.take(&chunk[..n_bytes]);
+                Ok(length) => {
+                    self.take(&chunk[..length]);
                     has_read = true;
                 }
                 Err(Errno::EINTR) => {}

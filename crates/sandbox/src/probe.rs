@@ -18,7 +18,7 @@ const ATTEMPTS: &str = include_str!("../python/probe.py");
 const TAKE_MEMORY: &str = "import os, time\nif os.fork() == 0:\n    held = [bytearray(1 << 20) for _ in range(160)]\n    \
                            print('took', len(held), 'MiB', flush=True)\n    time.sleep(1)\n    os._exit(0)\nos.wait()\n";
 const TAKE_CPU: &str = "import os\nif os.fork() == 0:\n    while True: pass\nos.wait()\n";
-const N_ATTEMPTS: usize = 10;
+const ATTEMPT_COUNT: usize = 10;
 
 /// How strong the walls are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl Tier {
 /// What to start, as the command line says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    pub n_workers: usize,
+    pub workers: usize,
     /// The tier that must hold; the best that does without it.
     pub tier: Option<Tier>,
     /// A cgroup that root has prepared.
@@ -132,7 +132,7 @@ fn try_tier(
 }
 
 fn start_workers(interpreter: &Interpreter, options: &Options, ready: &mut Ready) -> Result<()> {
-    for index in 0..options.n_workers {
+    for index in 0..options.workers {
         let identity = if nix::unistd::geteuid().is_root() {
             Identity::Dedicated { first: options.first_uid + 2 * index as u32 }
         } else {
@@ -148,7 +148,7 @@ fn try_walls(interpreter: &Interpreter, ready: &mut Ready) -> Result<()> {
     let tried = try_program(worker, interpreter, ATTEMPTS, Limits::SMALL)?;
     let lines = String::from_utf8_lossy(&tried.stdout).into_owned();
     ready.walls.extend(lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()));
-    if ready.walls.len() != N_ATTEMPTS || tried.exit_code != Some(0) {
+    if ready.walls.len() != ATTEMPT_COUNT || tried.exit_code != Some(0) {
         let stderr = String::from_utf8_lossy(&tried.stderr_tail).into_owned();
         return Err(Error::Worker(format!("the probe ended with {}: {stderr}", tried.outcome.name())));
     }

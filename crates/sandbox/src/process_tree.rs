@@ -17,7 +17,7 @@ pub struct Usage {
     /// Sum over the processes of what no file backs: at least what their mappings hold, as pages that a fork shares count
     /// once a process. `Meter::proportional_kib` is exact and slow.
     pub resident_kib: u64,
-    pub n_threads: u64,
+    pub thread_count: u64,
 }
 
 /// Watches one tree over time.
@@ -43,7 +43,7 @@ struct Walk {
     busy_ns: u64,
     process_cpu_us: u64,
     resident_kib: u64,
-    n_threads: u64,
+    thread_count: u64,
     any_runnable: bool,
 }
 
@@ -96,7 +96,7 @@ impl Meter {
         if !walk.any_runnable {
             self.idle += elapsed.saturating_sub(busy).min(IDLE_MAX);
         }
-        Usage { cpu_us, resident_kib: walk.resident_kib, n_threads: walk.n_threads }
+        Usage { cpu_us, resident_kib: walk.resident_kib, thread_count: walk.thread_count }
     }
 
     /// Memory of the processes of the last walk, each page divided by how many processes map it; `None` if a living
@@ -118,7 +118,7 @@ impl Meter {
         for task in tasks.flatten() {
             let Some(tid) = task.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
             let folder = format!("/proc/{pid}/task/{tid}");
-            walk.n_threads += 1;
+            walk.thread_count += 1;
             if let Some(now) = scheduled(&folder) {
                 let before = self.threads.insert(tid, now).unwrap_or_default();
                 walk.busy_ns += now.cpu_ns.saturating_sub(before.cpu_ns) + now.ready_ns.saturating_sub(before.ready_ns);

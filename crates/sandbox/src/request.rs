@@ -120,8 +120,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn frame(header: &Value, n_blobs: usize) -> Frame {
-        Frame { header: header.as_object().unwrap().clone(), blobs: vec![b"x".to_vec(); n_blobs] }
+    fn frame(header: &Value, blob_count: usize) -> Frame {
+        Frame { header: header.as_object().unwrap().clone(), blobs: vec![b"x".to_vec(); blob_count] }
     }
 
     fn limits_json() -> Value {

@@ -21,6 +21,8 @@ pub const DEVICES: [&str; 3] = ["/dev/null", "/dev/urandom", "/dev/random"];
 /// System folders of shared libraries; symbolic links are shown as links.
 const SYSTEM_LIBRARIES: [&str; 6] = ["/usr/lib", "/usr/lib32", "/usr/lib64", "/lib", "/lib32", "/lib64"];
 const LOADER_CACHE: &str = "/etc/ld.so.cache";
+/// Python's `zoneinfo` reads its zones here.
+const TIME_ZONES: &str = "/usr/share/zoneinfo";
 /// Any folder that every host has: the new root grows on a tmpfs over it, in the worker's mount namespace alone.
 const SCAFFOLD: &str = "/tmp";
 
@@ -51,10 +53,13 @@ fn populate(interpreter: &Interpreter) -> Result<()> {
     }
     for device in DEVICES {
         bind_file(Path::new(device))?;
+        // Writing to a device needs no writable mount; changing the times of the host's own file does.
+        set_attributes(inside(Path::new(device)), libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID, false)?;
     }
     for folder in SYSTEM_LIBRARIES {
         show_folder(Path::new(folder))?;
     }
+    show_folder(Path::new(TIME_ZONES))?;
     for folder in interpreter.library_folders.iter().chain(&interpreter.folders) {
         show_folder(folder)?;
     }
@@ -107,15 +112,15 @@ fn mount_tmpfs(target: &str, options: &str) -> Result<()> {
 
 /// Makes a mount read-only, without set-user-id programs and (with everything below it) without devices.
 fn seal(target: impl AsRef<Path>, and_below: bool) -> Result<()> {
+    let attributes = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+    set_attributes(target, attributes, and_below)
+}
+
+fn set_attributes(target: impl AsRef<Path>, attributes: u64, and_below: bool) -> Result<()> {
     let target = target.as_ref();
     let step = || format!("make {} read-only", target.display());
     let path = CString::new(target.as_os_str().as_encoded_bytes()).map_err(io::Error::from).step(step())?;
-    let attributes = libc::mount_attr {
-        attr_set: libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV,
-        attr_clr: 0,
-        propagation: 0,
-        userns_fd: 0,
-    };
+    let attributes = libc::mount_attr { attr_set: attributes, attr_clr: 0, propagation: 0, userns_fd: 0 };
     let flags = if and_below { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: path is a C string and attributes a mount_attr of the size that is passed; the call keeps neither.
     let failed = unsafe {

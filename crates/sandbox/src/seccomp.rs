@@ -53,6 +53,8 @@ const REFUSED: &[c_long] = &[
     libc::SYS_sync, libc::SYS_syncfs,
     libc::SYS_io_setup, libc::SYS_io_destroy, libc::SYS_io_getevents, libc::SYS_io_submit, libc::SYS_io_cancel,
     IO_PGETEVENTS,
+    // Files of the host that every test sees: locks on them and news of them would reach from one test to another.
+    libc::SYS_flock, libc::SYS_inotify_init, libc::SYS_inotify_init1,
     // Walls of the program's own, which nobody needs and which take the kernel's memory.
     libc::SYS_seccomp, libc::SYS_landlock_create_ruleset, libc::SYS_landlock_add_rule,
     libc::SYS_landlock_restrict_self,

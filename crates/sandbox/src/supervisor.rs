@@ -78,7 +78,7 @@ impl Supervisor {
                 match read(input, &mut chunk) {
                     Ok(0) if self.decoder.is_between_frames() => return Ok(()),
                     Ok(0) => return Err(Error::Frame("the input ends within a frame".into())),
-                    Ok(n_bytes) => self.decoder.push(&chunk[..n_bytes]),
+                    Ok(length) => self.decoder.push(&chunk[..length]),
                     Err(Errno::EAGAIN | Errno::EINTR) => {}
                     Err(errno) => return Err(errno).step("read from the client"),
                 }

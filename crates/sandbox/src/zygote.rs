@@ -83,7 +83,7 @@ pub fn receive(control: &OwnedFd) -> Result<Option<Said>> {
     let mut space = nix::cmsg_space!([RawFd; 1]);
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
     let mut pidfd = None;
-    let n_bytes = {
+    let length = {
         let mut slices = [IoSliceMut::new(&mut text)];
         let message = match recvmsg::<()>(control.as_raw_fd(), &mut slices, Some(&mut space), flags) {
             Err(Errno::EAGAIN | Errno::EINTR) => return Ok(None),
@@ -100,10 +100,10 @@ pub fn receive(control: &OwnedFd) -> Result<Option<Said>> {
         }
         message.bytes
     };
-    if n_bytes == 0 {
+    if length == 0 {
         return Ok(Some(Said::Gone));
     }
-    let value: Value = serde_json::from_slice(&text[..n_bytes])
+    let value: Value = serde_json::from_slice(&text[..length])
         .map_err(|error| Error::Worker(format!("a zygote's message is not JSON: {error}")))?;
     Ok(Some(understand(&value, pidfd)))
 }

@@ -10,7 +10,8 @@ const itemsMax = 65_536;
  * The program with `answerEntry`, which calls `entry` and gives its result. EvalPlus compares within the interpreter, so
  * two things that JSON cannot carry well are changed on the way out. Counter, OrderedDict and defaultdict become the dicts
  * that they equal. A large result (answers of 1 GB and integers of 10^6 digits are among the expected ones) becomes
- * ("digest", its type's name, the SHA-256 of a text that values share exactly when Python holds them to be equal).
+ * ("digest", its type's name, the SHA-256 of a text that values share exactly when Python holds them to be equal). Floats in
+ * it are then compared exactly, without the task's tolerance.
  * A program that tampers with this only changes its own answer.
  */
 export function withAnswerEntry(code: string, entry: string): string {

@@ -40,6 +40,8 @@ export class DaemonKeeper {
   #failedStarts = 0;
   #isPipeFull = false;
   #silence: ReturnType<typeof setTimeout> | undefined;
+  /** When the daemon last said something, or got its first run after a rest; milliseconds. */
+  #heardAt = 0;
 
   private constructor(options: DaemonOptions) {
     this.#options = options;
@@ -142,6 +144,7 @@ export class DaemonKeeper {
     } catch (error) {
       return void job.onFault(`the run cannot be sent: ${error instanceof Error ? error.message : String(error)}`);
     }
+    if (this.#running.size === 0) this.#heardAt = performance.now();
     this.#running.set(job.id, job);
     this.#isPipeFull = !to.send(frame);
   }
@@ -151,7 +154,9 @@ export class DaemonKeeper {
     clearTimeout(this.#silence);
     if (this.#running.size === 0) return;
     const longest = Math.max(...[...this.#running.values()].map(({ millisecondsMax }) => millisecondsMax));
-    const milliseconds = Math.min(timerMillisecondsMax, silenceMilliseconds + silenceFactor * longest);
+    // Counted from what was heard last: further runs that are handed over make a stuck daemon no younger.
+    const end = this.#heardAt + silenceMilliseconds + silenceFactor * longest;
+    const milliseconds = Math.min(timerMillisecondsMax, Math.max(0, end - performance.now()));
     this.#silence = setTimeout(() => this.#daemon?.kill("it was stuck"), milliseconds);
     this.#silence.unref?.();
   }
@@ -161,6 +166,7 @@ export class DaemonKeeper {
     if (job === undefined) return void this.#daemon?.kill(`it answered run ${header.id}, which it does not have`);
     this.#running.delete(header.id);
     this.#failedStarts = 0;
+    this.#heardAt = performance.now();
     if (job.isCancelled) job.onCancelled();
     else job.onResult(header, blobs);
     this.#pump();
