@@ -36,7 +36,6 @@ const packageEdges: Record<string, readonly string[]> = {
 /** A module that only one place may know. */
 const soleOwners: readonly { module: RegExp; owner: string }[] = [
   { module: /^(drizzle-orm|bun:sqlite)/, owner: "packages/store/" },
-  { module: /^(hono|openai)/, owner: "apps/serve/" },
   { module: /\.node$/, owner: "packages/native/" },
 ];
 

@@ -38,26 +38,34 @@ export function workerReward(
   place: RewardPlace,
   { limitSeconds, threadsMax = availableParallelism() }: { limitSeconds: number; threadsMax?: number },
 ): Reward & Required<Pick<Reward, "start" | "close">> {
-  const threads = new Set<Thread>();
-  let nextId = 0;
+  const threads = new RewardThreads(name, place, limitSeconds, threadsMax);
+  const reward = (rollout: RewardRollout) =>
+    new Promise<Verdict>((resolve) => threads.give({ rollout, resolve, attempts: 0 }));
+  const [start, close] = [() => threads.start(), () => threads.close()];
+  return Object.assign(reward, { start, close, limitSeconds: Number.POSITIVE_INFINITY });
+}
 
-  function open(): Thread {
-    const worker = new Worker(workerFile, { workerData: place });
-    const thread: Thread = { worker, jobs: new Map(), calling: undefined };
-    threads.add(thread);
-    worker.on("message", (message) => answered(thread, rewardReplySchema.parse(message)));
-    // What a reward throws outside its call (in a timer, say) ends its thread.
-    worker.on("error", (error) => end(thread, `the reward's thread died: ${messageOf(error)}`));
-    worker.on("exit", () => end(thread, "the reward's thread ended by itself"));
-    worker.unref();
-    return thread;
+/** The threads of one reward, and the calls in each. */
+class RewardThreads {
+  readonly #name: string;
+  readonly #place: RewardPlace;
+  readonly #limitSeconds: number;
+  readonly #threadsMax: number;
+  readonly #threads = new Set<Thread>();
+  #nextId = 0;
+
+  constructor(name: string, place: RewardPlace, limitSeconds: number, threadsMax: number) {
+    this.#name = name;
+    this.#place = place;
+    this.#limitSeconds = limitSeconds;
+    this.#threadsMax = threadsMax;
   }
 
-  function give(job: Job): void {
-    const free = [...threads].toSorted((a, b) => a.jobs.size - b.jobs.size)[0];
-    const isFull = free === undefined || (free.jobs.size > 0 && threads.size < threadsMax);
-    const thread = isFull ? open() : free;
-    const id = nextId++;
+  give(job: Job): void {
+    const free = [...this.#threads].toSorted((a, b) => a.jobs.size - b.jobs.size)[0];
+    const isFull = free === undefined || (free.jobs.size > 0 && this.#threads.size < this.#threadsMax);
+    const thread = isFull ? this.#open() : free;
+    const id = this.#nextId++;
     job.attempts++;
     // An idle thread must not keep the program from ending; one with a rollout must. Bun counts refs, so one is enough.
     if (thread.jobs.size === 0) thread.worker.ref();
@@ -65,57 +73,10 @@ export function workerReward(
     thread.worker.postMessage({ id, rollout: job.rollout });
   }
 
-  function answered(thread: Thread, reply: RewardReply): void {
-    if (reply.is === "ready") return;
-    if (reply.is === "failed") {
-      end(thread, reply.reason);
-      return;
-    }
-    const job = thread.jobs.get(reply.id);
-    if (job === undefined) return;
-    if (reply.is === "called") {
-      thread.calling = reply.id;
-      startClock(thread, reply.id, job);
-      return;
-    }
-    if (thread.calling === reply.id) thread.calling = undefined;
-    if (reply.is === "verdict") settle(thread, reply.id, reply.verdict);
-  }
-
-  function startClock(thread: Thread, id: number, job: Job): void {
-    job.clock = setTimeout(() => {
-      // Another call has the thread: that one's clock decides, and this one gets its time again.
-      if (thread.calling !== undefined && thread.calling !== id) return startClock(thread, id, job);
-      settle(thread, id, fault(`${name}: ${lateReason(limitSeconds)}`));
-      end(thread, "");
-    }, 1000 * limitSeconds);
-  }
-
-  function settle(thread: Thread, id: number, verdict: Verdict): void {
-    const job = thread.jobs.get(id);
-    if (job === undefined) return;
-    thread.jobs.delete(id);
-    clearTimeout(job.clock);
-    if (thread.jobs.size === 0) thread.worker.unref();
-    job.resolve(verdict);
-  }
-
-  /** Ends a thread. The call that had it then is at fault; the others are made again elsewhere. */
-  function end(thread: Thread, reason: string): void {
-    if (!threads.delete(thread)) return;
-    void thread.worker.terminate();
-    for (const [id, job] of thread.jobs) {
-      clearTimeout(job.clock);
-      if (id !== thread.calling && job.attempts < attemptsMax) give(job);
-      else job.resolve(fault(`${name}: ${reason || "the reward's thread was ended with another call"}`));
-    }
-    thread.jobs.clear();
-  }
-
   /** Loads the function once, so that what is wrong with it is said before the first step. */
-  async function start(): Promise<void> {
-    if (threads.size > 0) return;
-    const { worker } = open();
+  async start(): Promise<void> {
+    if (this.#threads.size > 0) return;
+    const { worker } = this.#open();
     const loaded = Promise.withResolvers<RewardReply | undefined>();
     worker.ref();
     worker.on("message", (message) => loaded.resolve(rewardReplySchema.parse(message)));
@@ -126,26 +87,82 @@ export function workerReward(
     clearTimeout(clock);
     worker.unref();
     if (reply?.is === "ready") return;
-    await close();
-    const reason = reply?.is === "failed" ? reply.reason : `${place.file} takes over ${loadSeconds} s to load`;
-    throw new RewardError(`reward "${name}": ${reason}`);
+    await this.close();
+    const reason = reply?.is === "failed" ? reply.reason : `${this.#place.file} takes over ${loadSeconds} s to load`;
+    throw new RewardError(`reward "${this.#name}": ${reason}`);
   }
 
-  async function close(): Promise<void> {
-    const open = [...threads];
-    threads.clear();
+  async close(): Promise<void> {
+    const open = [...this.#threads];
+    this.#threads.clear();
     for (const { jobs } of open) {
       for (const job of jobs.values()) {
         clearTimeout(job.clock);
-        job.resolve(fault(`${name}: the reward is closed`));
+        job.resolve(fault(`${this.#name}: the reward is closed`));
       }
       jobs.clear();
     }
     await Promise.all(open.map(({ worker }) => worker.terminate()));
   }
 
-  const reward = (rollout: RewardRollout) => new Promise<Verdict>((resolve) => give({ rollout, resolve, attempts: 0 }));
-  return Object.assign(reward, { start, close, limitSeconds: Number.POSITIVE_INFINITY });
+  #open(): Thread {
+    const worker = new Worker(workerFile, { workerData: this.#place });
+    const thread: Thread = { worker, jobs: new Map(), calling: undefined };
+    this.#threads.add(thread);
+    worker.on("message", (message) => this.#answered(thread, rewardReplySchema.parse(message)));
+    // What a reward throws outside its call (in a timer, say) ends its thread.
+    worker.on("error", (error) => this.#end(thread, `the reward's thread died: ${messageOf(error)}`));
+    worker.on("exit", () => this.#end(thread, "the reward's thread ended by itself"));
+    worker.unref();
+    return thread;
+  }
+
+  #answered(thread: Thread, reply: RewardReply): void {
+    if (reply.is === "ready") return;
+    if (reply.is === "failed") {
+      this.#end(thread, reply.reason);
+      return;
+    }
+    const job = thread.jobs.get(reply.id);
+    if (job === undefined) return;
+    if (reply.is === "called") {
+      thread.calling = reply.id;
+      this.#startClock(thread, reply.id, job);
+      return;
+    }
+    if (thread.calling === reply.id) thread.calling = undefined;
+    if (reply.is === "verdict") settle(thread, reply.id, reply.verdict);
+  }
+
+  #startClock(thread: Thread, id: number, job: Job): void {
+    job.clock = setTimeout(() => {
+      // Another call has the thread: that one's clock decides, and this one gets its time again.
+      if (thread.calling !== undefined && thread.calling !== id) return this.#startClock(thread, id, job);
+      settle(thread, id, fault(`${this.#name}: ${lateReason(this.#limitSeconds)}`));
+      this.#end(thread, "");
+    }, 1000 * this.#limitSeconds);
+  }
+
+  /** Ends a thread. The call that had it then is at fault; the others are made again elsewhere. */
+  #end(thread: Thread, reason: string): void {
+    if (!this.#threads.delete(thread)) return;
+    void thread.worker.terminate();
+    for (const [id, job] of thread.jobs) {
+      clearTimeout(job.clock);
+      if (id !== thread.calling && job.attempts < attemptsMax) this.give(job);
+      else job.resolve(fault(`${this.#name}: ${reason || "the reward's thread was ended with another call"}`));
+    }
+    thread.jobs.clear();
+  }
+}
+
+function settle(thread: Thread, id: number, verdict: Verdict): void {
+  const job = thread.jobs.get(id);
+  if (job === undefined) return;
+  thread.jobs.delete(id);
+  clearTimeout(job.clock);
+  if (thread.jobs.size === 0) thread.worker.unref();
+  job.resolve(verdict);
 }
 
 function messageOf(error: unknown): string {

@@ -52,71 +52,92 @@ const spareWorkers = 4;
  * a worker for every core; further ones while questions wait.
  */
 export function symbolicPool(options: { readonly workers?: number } = {}): SymbolicPool {
-  const usual = options.workers ?? availableParallelism() + 1;
-  const workers = new Set<Worker>();
-  const waiting: Job[] = [];
-  let nextId = 0;
-  let isClosed = false;
-  let failedStarts = 0;
-  let crowded: ReturnType<typeof setTimeout> | undefined;
+  const pool = new Pool(options.workers ?? availableParallelism() + 1);
+  return {
+    ask: (question) => new Promise((resolve) => pool.add({ question, resolve, attempts: 0 })),
+    processIds: () => pool.processIds(),
+    close: () => pool.close(),
+  };
+}
 
-  function dispatch(): void {
-    for (const worker of workers) {
-      if (waiting.length === 0) break;
-      if (worker.ready && !worker.job) give(worker, waiting.shift());
+class Pool {
+  readonly #usual: number;
+  readonly #workers = new Set<Worker>();
+  readonly #waiting: Job[] = [];
+  #nextId = 0;
+  #isClosed = false;
+  #failedStarts = 0;
+  #crowded: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(usual: number) {
+    this.#usual = usual;
+  }
+
+  add(job: Job): void {
+    if (this.#isClosed) return void job.resolve({ fault: "the symbolic pool is closed" });
+    this.#waiting.push(job);
+    this.#dispatch();
+  }
+
+  processIds(): number[] {
+    return [...this.#workers].flatMap(({ child }) => (child.pid === undefined ? [] : [child.pid]));
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    clearTimeout(this.#crowded);
+    for (const { resolve } of this.#waiting.splice(0)) resolve({ fault: "the symbolic pool is closed" });
+    for (const { child } of this.#workers) child.kill("SIGKILL");
+  }
+
+  #dispatch(): void {
+    for (const worker of this.#workers) {
+      if (this.#waiting.length === 0) break;
+      if (worker.ready && !worker.job) this.#give(worker, this.#waiting.shift());
     }
-    const starting = [...workers].filter(({ ready }) => !ready).length;
-    if (waiting.length > starting && workers.size < usual) start();
-    if (waiting.length > 0 && !crowded && workers.size < usual + spareWorkers) {
-      crowded = setTimeout(relieve, crowdedMilliseconds);
-      crowded.unref?.();
+    const starting = [...this.#workers].filter(({ ready }) => !ready).length;
+    if (this.#waiting.length > starting && this.#workers.size < this.#usual) this.#start();
+    if (this.#waiting.length > 0 && !this.#crowded && this.#workers.size < this.#usual + spareWorkers) {
+      this.#crowded = setTimeout(() => this.#relieve(), crowdedMilliseconds);
+      this.#crowded.unref?.();
     }
   }
 
-  function relieve(): void {
-    crowded = undefined;
-    const isStarting = [...workers].some(({ ready }) => !ready);
-    if (waiting.length > 0 && !isStarting && !isClosed) start();
-    dispatch();
+  #relieve(): void {
+    this.#crowded = undefined;
+    const isStarting = [...this.#workers].some(({ ready }) => !ready);
+    if (this.#waiting.length > 0 && !isStarting && !this.#isClosed) this.#start();
+    this.#dispatch();
   }
 
-  function replace(): void {
-    const hasFree = [...workers].some(({ ready, job }) => !ready || !job);
-    if (!hasFree && !isClosed && workers.size < usual + spareWorkers) start();
+  #replace(): void {
+    const hasFree = [...this.#workers].some(({ ready, job }) => !ready || !job);
+    if (!hasFree && !this.#isClosed && this.#workers.size < this.#usual + spareWorkers) this.#start();
   }
 
-  function give(worker: Worker, job: Job | undefined): void {
+  #give(worker: Worker, job: Job | undefined): void {
     if (!job) return;
     worker.job = job;
     job.attempts++;
     worker.workedBefore = processorMilliseconds(worker.child.pid);
     worker.clock = setTimeout(() => endLate(worker, tryMilliseconds), tryMilliseconds);
-    worker.slow = setTimeout(replace, slowMilliseconds);
+    worker.slow = setTimeout(() => this.#replace(), slowMilliseconds);
     setReferenced(worker, true);
     // A worker that died a moment ago cannot be sent to; its exit brings the question back.
-    worker.child.send({ id: nextId++, ...job.question }, () => undefined);
+    worker.child.send({ id: this.#nextId++, ...job.question }, () => undefined);
   }
 
-  // Kills a worker whose try is over; one that load kept from working gets the rest of its time.
-  function endLate(worker: Worker, elapsed: number): void {
-    const worked = processorMilliseconds(worker.child.pid);
-    const used = worked === undefined || worker.workedBefore === undefined ? elapsed : worked - worker.workedBefore;
-    const left = Math.ceil(Math.min(tryMilliseconds - used, tryMillisecondsMax - elapsed));
-    if (left <= 0) worker.child.kill("SIGKILL");
-    else worker.clock = setTimeout(() => endLate(worker, elapsed + left), left);
-  }
-
-  function start(): void {
+  #start(): void {
     const child = spawn(process.execPath, [workerFile()], { stdio: ["ignore", "ignore", "ignore", "ipc"] });
     const worker: Worker = { child, ready: false };
-    workers.add(worker);
+    this.#workers.add(worker);
     worker.clock = setTimeout(() => child.kill("SIGKILL"), startMilliseconds);
-    child.on("message", (message) => answered(worker, message));
-    child.on("error", () => ended(worker));
-    child.on("exit", () => ended(worker));
+    child.on("message", (message) => this.#answered(worker, message));
+    child.on("error", () => this.#ended(worker));
+    child.on("exit", () => this.#ended(worker));
   }
 
-  function answered(worker: Worker, message: unknown): void {
+  #answered(worker: Worker, message: unknown): void {
     clearTimeout(worker.clock);
     clearTimeout(worker.slow);
     const parsed = answerSchema.safeParse(message);
@@ -124,46 +145,39 @@ export function symbolicPool(options: { readonly workers?: number } = {}): Symbo
     const { job } = worker;
     if ("ready" in parsed.data) {
       worker.ready = true;
-      failedStarts = 0;
+      this.#failedStarts = 0;
     } else if (job) {
       worker.job = undefined;
       job.resolve(parsed.data.is);
     }
-    dispatch();
-    if (!worker.job) setReferenced(worker, waiting.length > 0);
+    this.#dispatch();
+    if (!worker.job) setReferenced(worker, this.#waiting.length > 0);
   }
 
-  function ended(worker: Worker): void {
-    if (!workers.delete(worker)) return;
+  #ended(worker: Worker): void {
+    if (!this.#workers.delete(worker)) return;
     clearTimeout(worker.clock);
     clearTimeout(worker.slow);
-    if (!worker.ready) failedStarts++;
+    if (!worker.ready) this.#failedStarts++;
     const { job } = worker;
-    if (job && job.attempts < attemptsMax && !isClosed) waiting.unshift(job);
+    if (job && job.attempts < attemptsMax && !this.#isClosed) this.#waiting.unshift(job);
     else
       job?.resolve({ fault: `the symbolic worker died or worked over ${tryMilliseconds} ms, ${job.attempts} times` });
-    if (failedStarts > attemptsMax) {
-      for (const { resolve } of waiting.splice(0)) resolve({ fault: "the symbolic worker does not start" });
-      failedStarts = 0;
+    if (this.#failedStarts > attemptsMax) {
+      for (const { resolve } of this.#waiting.splice(0)) resolve({ fault: "the symbolic worker does not start" });
+      this.#failedStarts = 0;
     }
-    if (!isClosed) dispatch();
+    if (!this.#isClosed) this.#dispatch();
   }
+}
 
-  return {
-    ask: (question) =>
-      new Promise((resolve) => {
-        if (isClosed) return resolve({ fault: "the symbolic pool is closed" });
-        waiting.push({ question, resolve, attempts: 0 });
-        dispatch();
-      }),
-    processIds: () => [...workers].flatMap(({ child }) => (child.pid === undefined ? [] : [child.pid])),
-    close: () => {
-      isClosed = true;
-      clearTimeout(crowded);
-      for (const { resolve } of waiting.splice(0)) resolve({ fault: "the symbolic pool is closed" });
-      for (const { child } of workers) child.kill("SIGKILL");
-    },
-  };
+// Kills a worker whose try is over; one that load kept from working gets the rest of its time.
+function endLate(worker: Worker, elapsed: number): void {
+  const worked = processorMilliseconds(worker.child.pid);
+  const used = worked === undefined || worker.workedBefore === undefined ? elapsed : worked - worker.workedBefore;
+  const left = Math.ceil(Math.min(tryMilliseconds - used, tryMillisecondsMax - elapsed));
+  if (left <= 0) worker.child.kill("SIGKILL");
+  else worker.clock = setTimeout(() => endLate(worker, elapsed + left), left);
 }
 
 // An idle worker must not keep the program from ending; one with a question must.
