@@ -1,4 +1,4 @@
-// `bun run bench cpu|judging [--only PATTERN] [--json] [--repeats N] [--record]`: the engine against its peers and the machine's
+// `bun run bench [cpu|judging] [--only PATTERN] [--json] [--repeats N] [--record]`: the engine against its peers and the machine's
 // limits, by turns in one run; or how many answers and programs are judged a second. `bun run bench --setup-peers` installs the
 // peers. The last line is one JSON object (rows.ts).
 import { readFileSync } from "node:fs";
@@ -16,8 +16,9 @@ import { cells, headings, tableLine } from "./table.ts";
 const root = join(import.meta.dir, "..");
 const suites = { cpu: measureCpu, judging: measureJudging } as const;
 const suiteNames = ["cpu", "judging"] as const;
-const usage = `usage: bun run bench cpu|judging [--only PATTERN] [--json] [--repeats N] [--record]
+const usage = `usage: bun run bench [cpu|judging] [--only PATTERN] [--json] [--repeats N] [--record]
        bun run bench --setup-peers
+cpu        the engine, beside its peers where they are installed (default); judging: how many answers and programs a second
 --only     rows whose name matches a regular expression
 --json     no table, only the last line
 --repeats  repeats of each side, by turns; 5, fewer are for trying out

@@ -49,8 +49,9 @@ export function findRunFolder(runs: string, name: string): RunFolder {
   const run = runFolder(runs, id);
   if (id === basename(id) && existsSync(run.config)) return run;
   const known = runIds(runs);
-  const nearest = nearestName(id, known) ?? known.at(-1);
-  throw new UsageError(`no run "${id}" in ${runs}${nearest === undefined ? "" : ` (did you mean "${nearest}"?)`}`);
+  const nearest = nearestName(id, known);
+  const newest = known.length === 0 ? "there is none yet" : `the newest is ${known.at(-1)}`;
+  throw new UsageError(`no run "${id}" in ${runs} (${nearest === undefined ? newest : `did you mean "${nearest}"?`})`);
 }
 
 /** The resolved config that a run's config.json holds. @throws ConfigError */
