@@ -1,7 +1,7 @@
 // What honest programs may do, with the real daemon in the best tier of this machine: everything that runs under plain
 // Python on a judge must run the same in here.
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Limits } from "./protocol.ts";
@@ -19,6 +19,8 @@ const runProgram = (code: string, stdin: string | Uint8Array = "", limits: Parti
   sandbox.run({ mode: "stdin", code, stdin }, limits);
 const call = (code: string, entry: string, calls: readonly (readonly Tagged[])[]) =>
   sandbox.run({ mode: "calls", code, entry, calls });
+
+const timeZone = ["a time zone", "from zoneinfo import ZoneInfo\nprint(ZoneInfo('UTC'))", "", "UTC\n"] as const;
 
 /** Programs that copy, sum or print in the ways that solutions do; each must exit with 0 and print what stands beside it. */
 const idioms: readonly (readonly [string, string, string, string])[] = [
@@ -110,6 +112,8 @@ const idioms: readonly (readonly [string, string, string, string])[] = [
     "def f(): pass\n",
   ],
   ["its own arguments", "import sys\nprint(len(sys.argv))", "", "1\n"],
+  // Where the host has time zones.
+  ...(existsSync("/usr/share/zoneinfo/UTC") ? [timeZone] : []),
 ];
 
 test("the idioms of solutions run as under plain Python", async () => {
