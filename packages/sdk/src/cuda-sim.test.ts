@@ -1,7 +1,7 @@
 // The whole CUDA backend from the API, on the simulator: `bun run test` builds its library (`bun scripts/kernels.ts --sim`).
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { removeTemporaryFolders, temporaryFolder, tinyPolicy } from "./__fixtures__/tiny-policy.ts";
-import { Policy } from "./index.ts";
+import { grpo, Policy } from "./index.ts";
 
 let policy: Policy;
 beforeAll(async () => {
@@ -44,6 +44,43 @@ test("the sampler's logprobs are the trainer's bit for bit, a step changes the p
   expect(await difference()).toBe(0);
   await policy.plantFault("weight-ulp");
   expect(await difference()).toBeGreaterThan(0);
+});
+
+test("a GRPO step of the SDK: rollouts, rewards, advantages and the update, all on the simulator", async () => {
+  const own = await tinyPolicy({ device: "cuda-sim" });
+  const before = await own.score(prompts);
+  let judged = 0;
+  const run = grpo({
+    policy: own,
+    prompts: prompts.map((ids, index) => ({ id: `p${index}`, ids })),
+    // By turns: every group has a better and a worse half.
+    reward: () => judged++ % 2,
+    groupSize: 4,
+    maxResponseLength: 5,
+    temperature: 0.8,
+    overlongFiltering: "off",
+    learningRate: 1e-3,
+    steps: 1,
+    seed: 1,
+  });
+  const records = [];
+  for await (const record of run) records.push(record);
+  expect(records).toMatchObject([
+    {
+      "critic/score/mean": 0.5,
+      "critic/advantages/mean": 0,
+      "batch/pct_mixed": 1,
+      "training/global_step": 1,
+      train_rollout_logprob_abs_diff: 0,
+    },
+  ]);
+  const [record] = records;
+  // Half a reward above the mean, by the unbiased deviation of 0, 1, 0, 1.
+  expect(record?.["critic/advantages/max"]).toBeCloseTo(0.5 / Math.sqrt(1 / 3), 5);
+  expect(record?.["batch/trained_tokens"]).toBe(8 * Number(record?.["response_length/mean"]));
+  expect(record?.["actor/grad_norm"]).toBeGreaterThan(0);
+  expect(await own.score(prompts)).not.toEqual(before);
+  await own.close();
 });
 
 test("a checkpoint goes on in its own dtype, on the CPU as well", async () => {
