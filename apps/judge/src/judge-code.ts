@@ -6,6 +6,7 @@ import {
   FormatError,
   gradeProgram,
   noProgram,
+  ownSandbox,
   parsePythonJson,
   problemOf,
   type Sandbox,
@@ -26,20 +27,11 @@ export function codeContext(
   start: () => Promise<Sandbox>,
   data: EvalPlusData,
 ): { readonly context: CodeContext; readonly close: () => Promise<void> } {
-  let started: Promise<Sandbox> | undefined;
+  const { open: sandbox, close } = ownSandbox(start);
   let grader: Promise<EvalPlusGrader> | undefined;
-  const sandbox = () => {
-    started ??= start();
-    return started;
-  };
   const evalPlus = () => {
     grader ??= sandbox().then(evalPlusGrader);
     return grader;
-  };
-  const close = async () => {
-    // A sandbox that refused was told in every row's fault.
-    const running = await started?.catch(() => undefined);
-    await running?.close();
   };
   return { context: { sandbox, evalPlus, data }, close };
 }

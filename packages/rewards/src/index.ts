@@ -4,6 +4,7 @@ export { type EvalPlusDataset, type EvalPlusTask, readEvalPlus } from "./code/ev
 export { extractProgram } from "./code/extract-program.ts";
 export { type EvalPlusGrader, evalPlusGrader } from "./code/grade-evalplus.ts";
 export { gradeProgram, type ProgramOptions } from "./code/grade-program.ts";
+export { ownSandbox } from "./code/own-sandbox.ts";
 export type { Problem } from "./code/problem.ts";
 export { FormatError, type PythonJson, parsePythonJson } from "./code/python-json.ts";
 export { problemOf } from "./code/read-problem.ts";

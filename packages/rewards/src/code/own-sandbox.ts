@@ -1,4 +1,4 @@
-// A sandbox that belongs to one reward: started when it is first needed, ended with the reward, and started anew after that.
+// A sandbox that belongs to one reward (or one command): started when it is first needed, ended with it, and started anew after that.
 import { type Sandbox, startSandbox } from "../sandbox/sandbox.ts";
 
 export type OwnSandbox = {
@@ -7,11 +7,11 @@ export type OwnSandbox = {
   readonly close: () => Promise<void>;
 };
 
-export function ownSandbox(): OwnSandbox {
+export function ownSandbox(start: () => Promise<Sandbox> = startSandbox): OwnSandbox {
   let sandbox: Promise<Sandbox> | undefined;
   return {
     open: () => {
-      sandbox ??= startSandbox().catch((error: unknown) => {
+      sandbox ??= start().catch((error: unknown) => {
         sandbox = undefined;
         throw error;
       });
