@@ -8,7 +8,7 @@ use gradus_tensor::{DType, Element};
 use half::bf16;
 
 /// Elements of one task: some 5 µs of work. Less is done sooner by the calling thread alone than by waking another one.
-pub(crate) const TASK_ELEMENTS: usize = 16 * 1024;
+pub(crate) const TASK_ELEMENTS: usize = 8 * 1024;
 
 /// An element type of activations. A bf16 is rounded once, as it is stored.
 pub(crate) trait Activation: Element {

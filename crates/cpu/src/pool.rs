@@ -1,12 +1,14 @@
-//! The thread pool of a backend: every op cuts its work into tasks that the threads claim from an atomic counter.
+//! The thread pool of a backend: every op cuts its work into tasks that the threads claim from atomic counters.
 //!
-//! Claiming, not static ranges, because a busy neighbour on one core must not hold up the whole op. Which thread runs
-//! a task never changes a result. Idle workers spin for a moment (the next op follows within microseconds), then sleep.
+//! Each thread has a stretch of the tasks, the same share in every op, so that rows stay in its caches from op to op; when its own is
+//! done it takes from the others', because a busy neighbour on one core must not hold up the whole op. Which thread runs a task never
+//! changes a result. Idle workers spin for a moment (the next op follows within microseconds), then sleep.
 
 use crate::floating_point::ContractMode;
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -16,7 +18,8 @@ use std::time::{Duration, Instant};
 /// Longer than the gap between two ops of a step, short enough to leave the core to others between steps.
 const SPIN: Duration = Duration::from_micros(50);
 
-type Body = dyn Fn(usize) + Sync;
+/// Of (task, thread).
+type Body = dyn Fn(usize, usize) + Sync;
 
 /// A set of threads; the thread that calls [`Pool::run`] is one of them.
 pub struct Pool {
@@ -35,7 +38,8 @@ struct Shared {
     job: UnsafeCell<Option<Job>>,
     open: AtomicBool,
     inside: OwnLine<AtomicUsize>,
-    next: OwnLine<AtomicUsize>,
+    /// The next task of each thread's own stretch of the tasks.
+    next: Box<[OwnLine<AtomicUsize>]>,
     /// Number of runs published, so that a worker knows whether it has seen the present one.
     runs: OwnLine<AtomicUsize>,
     stop: AtomicBool,
@@ -75,7 +79,7 @@ impl Pool {
             job: UnsafeCell::new(None),
             open: AtomicBool::new(false),
             inside: OwnLine(AtomicUsize::new(0)),
-            next: OwnLine(AtomicUsize::new(0)),
+            next: (0..threads.max(1)).map(|_| OwnLine(AtomicUsize::new(0))).collect(),
             runs: OwnLine(AtomicUsize::new(0)),
             stop: AtomicBool::new(false),
             panic: Mutex::new(None),
@@ -92,7 +96,7 @@ impl Pool {
                 // Nobody listens where a later thread could not be started; the pool then ends.
                 let _ = started.send(());
                 drop(started);
-                shared.work();
+                shared.work(index);
             };
             pool.workers.push(builder.spawn(body)?);
         }
@@ -109,24 +113,31 @@ impl Pool {
     /// Runs `body(0)`, …, `body(tasks - 1)`, each once, on any threads and in any order, in the contract's floating-point
     /// mode, and returns when all are done. A panic in a task is raised again here after the others have finished.
     pub fn run(&self, tasks: usize, body: &(dyn Fn(usize) + Sync)) {
+        self.run_on_threads(tasks, &|task, _| body(task));
+    }
+
+    /// As [`Pool::run`] with `body(task, thread)`: the tasks that are given one number below [`Pool::threads`] run one after another.
+    pub fn run_on_threads(&self, tasks: usize, body: &(dyn Fn(usize, usize) + Sync)) {
         let _mode = ContractMode::enter();
         if tasks <= 1 || self.workers.is_empty() || IN_TASK.get() {
-            (0..tasks).for_each(body);
+            (0..tasks).for_each(|task| body(task, 0));
             return;
         }
         let _running = lock(&self.running);
         // SAFETY: only the lifetime is erased; the pointer is used inside this run alone, which ends before `body` does.
-        let body: *const Body = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static Body>(body) };
+        let body: *const Body = unsafe { std::mem::transmute::<&(dyn Fn(usize, usize) + Sync), &'static Body>(body) };
         let job = Job { tasks, body };
         // SAFETY: the last run is closed and left by all, and `running` keeps other callers out.
         unsafe { *self.shared.job.get() = Some(job) };
-        self.shared.next.0.store(0, Ordering::Relaxed);
+        for (thread, next) in self.shared.next.iter().enumerate() {
+            next.0.store(self.shared.stretch(job, thread).start, Ordering::Relaxed);
+        }
         self.shared.open.store(true, Ordering::SeqCst);
         self.shared.runs.0.fetch_add(1, Ordering::SeqCst);
         for worker in self.workers.iter().take(tasks - 1) {
             worker.thread().unpark();
         }
-        self.shared.take_tasks(job);
+        self.shared.take_tasks(job, 0);
         self.shared.open.store(false, Ordering::SeqCst);
         self.shared.wait_until_left();
         let panic = lock(&self.shared.panic).take();
@@ -149,7 +160,7 @@ impl Drop for Pool {
 
 impl Shared {
     /// A worker's life: wait for a run, take part in it, again.
-    fn work(&self) {
+    fn work(&self, thread: usize) {
         let _mode = ContractMode::enter();
         let mut seen = 0;
         while self.wait_for_run(&mut seen) {
@@ -157,7 +168,7 @@ impl Shared {
             if self.open.load(Ordering::SeqCst) {
                 // SAFETY: counted inside an open run, so the caller leaves `job` alone until this worker is out.
                 if let Some(job) = unsafe { *self.job.get() } {
-                    self.take_tasks(job);
+                    self.take_tasks(job, thread);
                 }
             }
             if self.inside.0.fetch_sub(1, Ordering::SeqCst) == 1 && !self.open.load(Ordering::SeqCst) {
@@ -184,17 +195,29 @@ impl Shared {
         }
     }
 
-    fn take_tasks(&self, job: Job) {
+    /// The tasks that a thread takes first: those of the same rows fall to the same thread in op after op, whose caches then have them.
+    fn stretch(&self, job: Job, thread: usize) -> Range<usize> {
+        let threads = self.next.len();
+        job.tasks * thread / threads..job.tasks * (thread + 1) / threads
+    }
+
+    /// Takes the tasks of a thread's own stretch, then what others have left of theirs.
+    fn take_tasks(&self, job: Job, thread: usize) {
         IN_TASK.set(true);
-        loop {
-            let task = self.next.0.fetch_add(1, Ordering::Relaxed);
-            if task >= job.tasks {
-                break;
-            }
-            // SAFETY: the body outlives the run, and this thread is inside it.
-            let body = unsafe { &*job.body };
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| body(task))) {
-                lock(&self.panic).get_or_insert(payload);
+        let threads = self.next.len();
+        for other in (thread..threads).chain(0..thread) {
+            let (next, end) = (&self.next[other].0, self.stretch(job, other).end);
+            // Looked at before it is changed, so that a stretch that is done costs the others nothing.
+            while next.load(Ordering::Relaxed) < end {
+                let task = next.fetch_add(1, Ordering::Relaxed);
+                if task >= end {
+                    break;
+                }
+                // SAFETY: the body outlives the run, and this thread is inside it.
+                let body = unsafe { &*job.body };
+                if let Err(payload) = catch_unwind(AssertUnwindSafe(|| body(task, thread))) {
+                    lock(&self.panic).get_or_insert(payload);
+                }
             }
         }
         IN_TASK.set(false);
@@ -317,6 +340,31 @@ mod tests {
                 assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1));
             }
         }
+    }
+
+    #[test]
+    fn a_thread_takes_its_own_stretch_and_what_a_slower_one_leaves() {
+        let pool = Pool::new(2).unwrap();
+        let threads: Vec<AtomicUsize> = (0..10).map(|_| AtomicUsize::new(usize::MAX)).collect();
+        pool.run_on_threads(10, &|task, thread| {
+            threads[task].store(thread, Ordering::SeqCst);
+            // The first task waits for all others, the rest of its own stretch too: only the other thread can do them.
+            while task == 0 && threads[1..].iter().any(|other| other.load(Ordering::SeqCst) == usize::MAX) {
+                std::thread::yield_now();
+            }
+        });
+        let first = threads[0].load(Ordering::SeqCst);
+        assert!(threads[1..].iter().all(|other| other.load(Ordering::SeqCst) == 1 - first));
+        // With time enough for both, each begins with its own.
+        let barrier = std::sync::Barrier::new(2);
+        let begun: [AtomicUsize; 2] = [const { AtomicUsize::new(usize::MAX) }; 2];
+        pool.run_on_threads(10, &|task, thread| {
+            if begun[thread].load(Ordering::SeqCst) == usize::MAX {
+                begun[thread].store(task, Ordering::SeqCst);
+                barrier.wait();
+            }
+        });
+        assert_eq!([0, 1].map(|thread| begun[thread].load(Ordering::SeqCst)), [0, 5]);
     }
 
     #[test]

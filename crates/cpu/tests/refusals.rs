@@ -132,6 +132,8 @@ fn pages() {
     let (qkv, mut out) = (floats(&backend, &[1.0; 2 * 32]), floats(&backend, &[0.0; 32]));
     let slots = words(&backend, &[31, 32]);
     check(backend.kv_append(shape, &qkv, &slots, 2, &mut k, &mut v), "kv_append", "token 1 has slot 32");
+    let slots = words(&backend, &[7, 7]);
+    check(backend.kv_append(shape, &qkv, &slots, 2, &mut k, &mut v), "kv_append", "two tokens have slot 7");
     check(backend.kv_copy_page(shape, 0, 2, &mut k, &mut v), "kv_copy_page", "page 2");
     let cases = [
         (vec![0, 15], vec![0, 0], vec![2, 0], "page 2"),

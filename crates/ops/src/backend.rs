@@ -220,7 +220,7 @@ pub trait Backend: Send + Sync + Sized + 'static {
         d_out: &Self::Buffer,
         d_qkv: &mut Self::Buffer,
     ) -> Result<()>;
-    /// Stores the keys and values of qkv[tokens, qkv_dim] at slots[tokens] (page · PAGE_TOKENS + offset, u32).
+    /// Stores the keys and values of qkv[tokens, qkv_dim] at slots[tokens] (page · PAGE_TOKENS + offset, u32), no two of them alike.
     fn kv_append(
         &self,
         shape: KvPageShape,

@@ -6,11 +6,12 @@ use super::registers::Stored;
 use super::scratch::LINE;
 use crate::CpuBackend;
 use crate::buffer::Buffer;
-use crate::pool::{DisjointMut, Pool, run_ranges};
+use crate::pool::{DisjointMut, run_ranges};
 use crate::vector::prefetch_to_write;
 use gradus_ops::{AttentionShape, Error, KEY_BLOCK, KvPageShape, PAGE_TOKENS, Result};
 use gradus_tensor::DType;
 use half::bf16;
+use std::sync::PoisonError;
 
 /// Tokens that one thread appends faster than it wakes another.
 const TOKENS_OF_TASK: usize = 4;
@@ -26,13 +27,13 @@ pub(crate) fn kv_append(
     v_pages: &mut Buffer,
 ) -> Result<()> {
     match qkv.dtype() {
-        DType::BF16 => append::<bf16>(&backend.pool, shape, qkv, slots, tokens, k_pages, v_pages),
-        _ => append::<f32>(&backend.pool, shape, qkv, slots, tokens, k_pages, v_pages),
+        DType::BF16 => append::<bf16>(backend, shape, qkv, slots, tokens, k_pages, v_pages),
+        _ => append::<f32>(backend, shape, qkv, slots, tokens, k_pages, v_pages),
     }
 }
 
 fn append<E: Stored>(
-    pool: &Pool,
+    backend: &CpuBackend,
     shape: KvPageShape,
     qkv: &Buffer,
     slots: &Buffer,
@@ -50,30 +51,80 @@ fn append<E: Stored>(
         let reason = format!("token {token} has slot {}, the cache has {} pages", slots[token], shape.pages);
         return Err(Error::Invalid { op: OP, reason });
     }
-    let AttentionShape { kv_heads, head_dim, .. } = shape.attention;
-    let head_len = head_dim * PAGE_TOKENS;
-    let (k_pages, v_pages) = (DisjointMut::new(k_pages), DisjointMut::new(v_pages));
-    // Tasks are heads of keys or of values, which lie apart whatever the slots are.
-    let heads_of_task = if tokens <= TOKENS_OF_TASK { 2 * kv_heads } else { 1 };
-    run_ranges(pool, 2 * kv_heads, heads_of_task, &|from, to| {
-        for head in from..to {
+    check_distinct(backend, slots)?;
+    let kv_heads = shape.attention.kv_heads;
+    let pages = [DisjointMut::new(k_pages), DisjointMut::new(v_pages)];
+    run_ranges(&backend.pool, tokens, TOKENS_OF_TASK, &|from, to| {
+        for head in 0..2 * kv_heads {
             let (is_value, kv_head) = (head >= kv_heads, head % kv_heads);
-            let pages = if is_value { &v_pages } else { &k_pages };
-            let place = |slot: u32| {
-                let (page, offset) = (slot as usize / PAGE_TOKENS, slot as usize % PAGE_TOKENS);
-                // SAFETY: a head's part of a page, inside the pages by the check above; one task holds it, one token at a time.
-                (unsafe { pages.range((page * kv_heads + kv_head) * head_len, head_len) }, offset)
-            };
-            for (token, slot) in slots.iter().enumerate() {
-                if let Some(next) = slots.get(token + 1) {
-                    ask_for(place(*next), head_dim, is_value);
+            let place = |slot: u32| Place::new(shape.attention, &pages[usize::from(is_value)], is_value, kv_head, slot);
+            for token in from..to {
+                if token + 1 < to {
+                    place(slots[token + 1]).ask_for();
                 }
-                let first = token * dim + shape.attention.q_dim() + head * head_dim;
-                store_head(&qkv[first..first + head_dim], place(*slot), is_value);
+                let first = token * dim + shape.attention.q_dim() + head * shape.attention.head_dim;
+                // SAFETY: the slot lies inside the pages, and no other token has it.
+                unsafe { place(slots[token]).store(&qkv[first..first + shape.attention.head_dim]) };
             }
         }
     });
     Ok(())
+}
+
+/// An error where two tokens would be stored at one place.
+fn check_distinct(backend: &CpuBackend, slots: &[u32]) -> Result<()> {
+    let mut scratch = backend.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+    let sorted = scratch.take::<u32>(slots.len())?;
+    sorted.copy_from_slice(slots);
+    sorted.sort_unstable();
+    match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+        None => Ok(()),
+        Some(pair) => {
+            let reason = format!("two tokens have slot {}, expected one for each", pair[0]);
+            Err(Error::Invalid { op: "kv_append", reason })
+        }
+    }
+}
+
+/// Where one head's key or value of a token lies.
+struct Place<'a, E> {
+    pages: &'a DisjointMut<'a, E>,
+    /// Its first element, and how far each is from the one before: keys are transposed in a page.
+    first: usize,
+    step: usize,
+    head_dim: usize,
+}
+
+impl<'a, E: Stored> Place<'a, E> {
+    fn new(shape: AttentionShape, pages: &'a DisjointMut<'a, E>, is_value: bool, kv_head: usize, slot: u32) -> Self {
+        let (page, offset) = (slot as usize / PAGE_TOKENS, slot as usize % PAGE_TOKENS);
+        let AttentionShape { kv_heads, head_dim, .. } = shape;
+        let start = (page * kv_heads + kv_head) * head_dim * PAGE_TOKENS;
+        let (first, step) = if is_value { (start + offset * head_dim, 1) } else { (start + offset, PAGE_TOKENS) };
+        Place { pages, first, step, head_dim }
+    }
+
+    /// Asks for the lines that [`Place::store`] will write: a key's are as many as it has elements, and none of them follows another.
+    fn ask_for(&self) {
+        let last = self.first + (self.head_dim - 1) * self.step;
+        for element in (self.first..=last).step_by(self.step.max(LINE)) {
+            prefetch_to_write(self.pages.as_mut_ptr().wrapping_add(element));
+        }
+    }
+
+    /// # Safety
+    /// No other place of this slot is in use.
+    unsafe fn store(&self, from: &[E]) {
+        if self.step == 1 {
+            // SAFETY: as the caller promises; outside of the pages it panics.
+            unsafe { self.pages.range(self.first, self.head_dim) }.copy_from_slice(from);
+            return;
+        }
+        for (index, key) in from.iter().enumerate() {
+            // SAFETY: as above.
+            unsafe { self.pages.range(self.first + index * self.step, 1)[0] = *key };
+        }
+    }
 }
 
 /// See [`gradus_ops::Backend::kv_copy_page`].
@@ -105,26 +156,6 @@ pub(crate) fn kv_copy_page(
 /// Elements of one page of keys (and of one page of values).
 pub(super) fn page_elements(shape: AttentionShape) -> usize {
     shape.kv_heads * shape.head_dim * PAGE_TOKENS
-}
-
-/// Puts one head's key or value of a token at `offset` of its part of a page.
-fn store_head<E: Stored>(from: &[E], (page, offset): (&mut [E], usize), is_value: bool) {
-    if is_value {
-        page[offset * from.len()..][..from.len()].copy_from_slice(from);
-    } else {
-        for (column, key) in page.as_chunks_mut::<PAGE_TOKENS>().0.iter_mut().zip(from) {
-            column[offset] = *key;
-        }
-    }
-}
-
-/// Asks for the lines that [`store_head`] will write: a key's are as many as it has elements, and none of them follows another.
-fn ask_for<E: Stored>((page, offset): (&mut [E], usize), head_dim: usize, is_value: bool) {
-    let (first, step) = if is_value { (offset * head_dim, LINE) } else { (offset, PAGE_TOKENS) };
-    let lines = if is_value { head_dim.div_ceil(LINE) } else { head_dim };
-    for line in 0..lines {
-        prefetch_to_write(page.as_ptr().wrapping_add(first + line * step));
-    }
 }
 
 /// Pages of one key block; those past the keys asked for are empty.

@@ -3,7 +3,6 @@
 use crate::pool::{DisjointMut, Pool};
 use bytemuck::Pod;
 use std::mem::take;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Elements of a cache line: where each array begins.
 pub(super) const LINE: usize = 16;
@@ -47,18 +46,12 @@ pub(super) fn run_in_parts(
     part_len: usize,
     body: &(dyn Fn(usize, &mut [f32]) + Sync),
 ) {
-    let (parts, next) = (DisjointMut::new(scratch), AtomicUsize::new(0));
-    pool.run(pool.threads().min(items.div_ceil(at_once)), &|worker| {
-        // SAFETY: each worker's part is its own.
-        let part = unsafe { parts.range(worker * part_len, part_len) };
-        loop {
-            let first = next.fetch_add(at_once, Ordering::Relaxed);
-            if first >= items {
-                break;
-            }
-            for item in first..(first + at_once).min(items) {
-                body(item, part);
-            }
+    let parts = DisjointMut::new(scratch);
+    pool.run_on_threads(items.div_ceil(at_once), &|task, thread| {
+        // SAFETY: each thread's part is its own, one task at a time.
+        let part = unsafe { parts.range(thread * part_len, part_len) };
+        for item in task * at_once..((task + 1) * at_once).min(items) {
+            body(item, part);
         }
     });
 }

@@ -113,7 +113,9 @@ impl Product<'_> {
         }
         let (multiple, panels_max) =
             if self.streams(words, tiles) { (1, PANELS_OF_STREAM) } else { (multiple, PANELS_OF_TASK) };
-        let tasks = Tasks::new(tiles, panels, steps, multiple, panels_max, threads);
+        let tasks = Tasks::of_own_rows(self.rows, kernels.rows_max, panels, steps, multiple, threads)
+            .unwrap_or_else(|| Tasks::new(tiles, panels, steps, multiple, panels_max, threads));
+        let tiles = tasks.tiles;
         let mut scratch = backend.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         let packed = scratch.take::<u32>(self.rows * steps)?;
         let parts = DisjointMut::new(packed);
