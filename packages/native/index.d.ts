@@ -90,11 +90,33 @@ export interface NativeMemory {
   optimizer: number
   activations: number
   kvPages: number
+  /** What ops keep for themselves from call to call. */
+  scratch: number
+  /** Memory that KV pages and a training pass use in turn, as far as neither does now. */
+  idle: number
   /** Most bytes of `activations` in a training pass; absent before the first step. */
   activationsMax?: number
   /** Layers that compute gate and up again in the backward, to stay below that. */
   gateUpRecomputed: number
   /** Layers that compute everything again. */
+  layersRecomputed: number
+}
+
+/** Bytes that a stage will take, by class, before its first step. */
+export interface NativeMemoryPlan {
+  weights: number
+  gradients: number
+  optimizer: number
+  activations: number
+  /** Of generation; gradients and activations of a step have the same memory in turn with them. */
+  kvPages: number
+  /** Of generation's steps and of ops, as far as they are known before. */
+  scratch: number
+  /** At the moment that takes most. */
+  total: number
+  /** Most bytes of `activations`: decided now, where it was not given. */
+  activationsMax: number
+  gateUpRecomputed: number
   layersRecomputed: number
 }
 
@@ -140,6 +162,8 @@ export declare class NativePolicy {
   /** The text of a conversation by the folder's chat template. */
   applyChatTemplate(messages: Array<NativeMessage>, addGenerationPrompt: boolean): string
   memory(): Promise<NativeMemory>
+  /** What a stage will take; refused where it cannot fit. */
+  planMemory(stage: NativeStageShape): Promise<NativeMemoryPlan>
   /** Test hook: breaks something on purpose, "panic", "weight-ulp" or "inverse-temperature-ulp". */
   plantFault(name: string): Promise<void>
   /** Ends the engine thread; running calls are rejected with `closed`, memory is free when the promise resolves. */
@@ -251,6 +275,18 @@ export interface NativeSampling {
 export interface NativeScores {
   logprobs: Float32Array
   entropies: Float32Array
+}
+
+/** What a stage of training will ask of the memory. */
+export interface NativeStageShape {
+  /** Tokens of its longest sequence. */
+  sequenceTokens: number
+  /** Sequences of a step. */
+  sequences: number
+  /** Most tokens in one pass, but for a longer sequence. */
+  microBatchTokens: number
+  /** Its sequences are sampled first, all of a step at once. */
+  isSampled: boolean
 }
 
 /** What one update did. */

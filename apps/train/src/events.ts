@@ -37,6 +37,22 @@ export type Summary = {
   readonly checkpoint: string | null;
 };
 
+/** Bytes that a phase will take by class; KV pages and what a step holds have the same memory in turn. */
+export type MemoryPlan = {
+  readonly weights: number;
+  readonly gradients: number;
+  readonly optimizer: number;
+  readonly activations: number;
+  /** Layers that compute gate and up again in the backward, and layers that compute everything again. */
+  readonly gateUpRecomputed: number;
+  readonly layersRecomputed: number;
+  readonly kvPages: number;
+  readonly scratch: number;
+  readonly total: number;
+  /** The limit on `activations`. */
+  readonly activationsMax: number;
+};
+
 export type StepEvent = {
   readonly type: "step";
   /** The phase: sft, or rl:<stage>. */
@@ -65,6 +81,7 @@ export type RunEvent =
       readonly resumedAt: number | null;
     }
   | { readonly type: "phase"; readonly phase: string; readonly steps: number | null }
+  | ({ readonly type: "memory"; readonly phase: string } & MemoryPlan)
   | StepEvent
   | { readonly type: "evaluating"; readonly phase: string; readonly task: string }
   | ({ readonly type: "eval"; readonly seconds: number } & EvalResult)

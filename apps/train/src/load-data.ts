@@ -104,3 +104,13 @@ export async function checkContext(
       refuse(` after the prompt of ${length} tokens at ${place}; use at most ${context - length}, or drop the prompt`);
   }
 }
+
+/** Tokens of the prompt that is the longest text: near enough to the most tokens to know the memory that they need. */
+export async function longestPromptTokens(prompts: readonly RenderedPrompt[], policy: RunPolicy): Promise<number> {
+  const longest = prompts.reduce<RenderedPrompt["rendered"] | null>(
+    (longest, { rendered }) => (longest === null || rendered.text.length > longest.text.length ? rendered : longest),
+    null,
+  );
+  if (longest === null) return 0;
+  return (await policy.tokenize(longest.text, { addSpecial: longest.addSpecial })).length;
+}

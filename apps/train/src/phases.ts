@@ -19,9 +19,16 @@ import {
 } from "@gradus/rl";
 import type { RunEvent } from "./events.ts";
 import type { InterruptiblePolicy } from "./interruptible-policy.ts";
-import { checkContext, loadPrompts, loadSamples, type RenderedPrompt, stopsOf } from "./load-data.ts";
+import {
+  checkContext,
+  loadPrompts,
+  loadSamples,
+  longestPromptTokens,
+  type RenderedPrompt,
+  stopsOf,
+} from "./load-data.ts";
 import { checkJudged } from "./open-reward.ts";
-import type { RunPolicy } from "./run-policy.ts";
+import type { RunPolicy, StageShape } from "./run-policy.ts";
 
 /** What a step leaves for the run's counters, beside its metrics. */
 export type StepTally = {
@@ -37,6 +44,8 @@ export type Phase = {
   /** Steps that the phase will have, where its end is known. */
   readonly steps: number | null;
   readonly limit: number | null;
+  /** What it asks of the memory; null when it is over. */
+  readonly shape: StageShape | null;
   /** SFT's steps of a pass over the data, the last of which is kept; null in RL. */
   readonly epochSteps: number | null;
   /** Whether an evaluation follows the phase's step `step`, beside the one at its end. */
@@ -89,7 +98,16 @@ function finished(name: string): Phase {
   const refuse = (): never => {
     throw new Error(`phase ${name} is over`);
   };
-  return { name, steps: 0, limit: null, epochSteps: null, isEvalDue: refuse, start: refuse, tally: refuse };
+  return {
+    name,
+    steps: 0,
+    limit: null,
+    shape: null,
+    epochSteps: null,
+    isEvalDue: refuse,
+    start: refuse,
+    tally: refuse,
+  };
 }
 
 async function sftPhase(sft: SftConfig, { run, policy, clock, show }: PhaseContext): Promise<Phase> {
@@ -109,6 +127,12 @@ async function sftPhase(sft: SftConfig, { run, policy, clock, show }: PhaseConte
     name: "sft",
     steps,
     limit: null,
+    shape: {
+      sequenceTokens: samples.reduce((longest, { tokens }) => Math.max(longest, tokens.length), 0),
+      sequences: sft.batchSize,
+      microBatchTokens: run.microBatchTokens,
+      isSampled: false,
+    },
     epochSteps,
     isEvalDue: (step) =>
       (sft.evalEverySteps !== null && step % sft.evalEverySteps === 0) ||
@@ -134,6 +158,7 @@ async function rlPhase(stage: Stage, index: number, context: PhaseContext): Prom
   const prompts = await loadPrompts(stage.data ?? run.data.rl ?? "", "answer", { frame: run.frame, policy, note });
   checkJudged(prompts, run.reward, context.reward);
   await checkContext(`rl.stages.${index}.maxResponseLength (${stage.name})`, stage.maxResponseLength, prompts, policy);
+  const promptTokens = await longestPromptTokens(prompts, policy);
   const { end } = stage;
   const epochs = end.epochs === null ? {} : { epochs: end.epochs };
   const source = createLoader(prompts, { seed: run.seed, stage: index, ...epochs });
@@ -147,6 +172,12 @@ async function rlPhase(stage: Stage, index: number, context: PhaseContext): Prom
     name: `rl:${stage.name}`,
     steps: Number.isFinite(known) ? known : null,
     limit: stage.maxResponseLength,
+    shape: {
+      sequenceTokens: Math.min(policy.info.maxPositions, promptTokens + stage.maxResponseLength),
+      sequences: stage.promptsPerStep * stage.groupSize,
+      microBatchTokens: run.microBatchTokens,
+      isSampled: true,
+    },
     epochSteps: null,
     isEvalDue: () => false,
     start: (interruptible, state) =>

@@ -1,6 +1,7 @@
 // The view where stdout is no terminal: one plain line a step; of SFT's many short steps one in 25.
 import type { EvalResult, RunEvent, StepEvent, View } from "./events.ts";
 import { duration, oneLine, percent, short } from "./format.ts";
+import { memoryLine } from "./memory-line.ts";
 import { startPace } from "./pace.ts";
 import { summaryText } from "./summary.ts";
 
@@ -58,12 +59,15 @@ export function eventLine(event: Exclude<RunEvent, StepEvent>): string | null {
       const from = event.resumedAt === null ? "" : `, resumed after step ${event.resumedAt}`;
       const phases = event.phases.map(({ name, steps }) => (steps === null ? name : `${name} ${steps} steps`));
       const plan = phases.length === 0 ? "all phases are done" : phases.join(", then ");
-      const evaluation = event.evaluation === null ? "" : `; ${event.evaluation} at the start and after each`;
+      const when = event.resumedAt === null ? "at the start and after each" : "after each";
+      const evaluation = event.evaluation === null ? "" : `; ${event.evaluation} ${when}`;
       const files = `${event.folder}: config.json, checkpoints, rollouts, report.md at the end`;
       return `run ${event.run}: ${event.recipe}, ${size}${from}\n    ${plan}${evaluation}\n    ${files}`;
     }
     case "phase":
       return `phase ${event.phase}${event.steps === null ? "" : `: ${event.steps} steps`}`;
+    case "memory":
+      return `memory ${event.phase}  ${memoryLine(event)}`;
     case "evaluating":
       return null;
     case "eval":

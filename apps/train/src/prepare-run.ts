@@ -3,13 +3,17 @@ import { ConfigError, type ResolvedRun } from "@gradus/config";
 import { startLoop } from "@gradus/rl";
 import { checkpointSteps, damagedCheckpoints } from "./checkpoints.ts";
 import { type Evaluate, loadEvaluation } from "./evaluation.ts";
-import type { RunEvent } from "./events.ts";
+import type { MemoryPlan, RunEvent } from "./events.ts";
 import { openReward } from "./open-reward.ts";
 import { loadPhases, type Phase } from "./phases.ts";
 import { RecipeState } from "./recipe-state.ts";
 import type { PolicySource, ResumedPolicy, RunPolicy } from "./run-policy.ts";
 
 export type PreparedRun = {
+  /** The run with what memory decides decided: what config.json holds, and what every resume goes on with. */
+  readonly run: ResolvedRun;
+  /** What each phase that is to come will take, by name. */
+  readonly memory: ReadonlyMap<string, MemoryPlan>;
   readonly policy: RunPolicy;
   readonly state: RecipeState;
   readonly phases: readonly Phase[];
@@ -48,11 +52,21 @@ export async function prepareRun(input: {
     const state = resumed === null ? startState() : readState(resumed.recipeState, resumed.folder);
     const context = { run, policy, reward, rollouts: input.rollouts, clock: input.clock, show };
     const phases = await loadPhases(context, state.phase);
-    return { policy, state, phases, evaluate: await loadEvaluation(context), resumed, close };
+    const memory = await planMemory(policy, phases.slice(state.phase));
+    const [plan] = memory.values();
+    const decided = plan === undefined ? run : { ...run, activationBytesMax: plan.activationsMax };
+    const evaluate = await loadEvaluation(context);
+    return { run: decided, memory, policy, state, phases, evaluate, resumed, close };
   } catch (error) {
     await close();
     throw error;
   }
+}
+
+async function planMemory(policy: RunPolicy, phases: readonly Phase[]): Promise<Map<string, MemoryPlan>> {
+  const plans = new Map<string, MemoryPlan>();
+  for (const { name, shape } of phases) if (shape !== null) plans.set(name, await policy.planMemory(shape));
+  return plans;
 }
 
 async function resume(checkpoints: string, run: ResolvedRun, policies: PolicySource): Promise<ResumedPolicy | null> {

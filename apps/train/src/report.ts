@@ -1,7 +1,8 @@
 // report.md: what a person reads of a run afterwards, its table, curves and samples.
 import type { StepMetricsRow } from "@gradus/store";
-import type { EvalResult, Summary } from "./events.ts";
+import type { EvalResult, MemoryPlan, Summary } from "./events.ts";
 import { duration, short, sparkline } from "./format.ts";
+import { memoryLine } from "./memory-line.ts";
 import { phaseEvals, phaseRows, sampleStory } from "./summary.ts";
 
 const curves: readonly (readonly [label: string, name: string])[] = [
@@ -16,8 +17,16 @@ const curves: readonly (readonly [label: string, name: string])[] = [
   ["groups of mixed reward", "batch/pct_mixed"],
 ];
 
-/** The text of report.md. */
-export function reportText(summary: Summary, evals: readonly EvalResult[], steps: readonly StepMetricsRow[]): string {
+/**
+ * The text of report.md.
+ * @param memory what the phases took, by name, as far as this process ran them.
+ */
+export function reportText(
+  summary: Summary,
+  evals: readonly EvalResult[],
+  steps: readonly StepMetricsRow[],
+  memory: ReadonlyMap<string, MemoryPlan>,
+): string {
   const phases = phaseEvals(evals);
   const parts = [
     `# Run ${summary.run}`,
@@ -26,6 +35,8 @@ export function reportText(summary: Summary, evals: readonly EvalResult[], steps
   if (phases.length > 0) parts.push("## Evaluations", markdownTable(phaseRows(phases)));
   const names = [...new Set(steps.map(({ phase }) => phase))];
   if (names.length > 0) parts.push("## Curves", ...names.map((phase) => phaseCurves(phase, steps)));
+  if (memory.size > 0)
+    parts.push("## Memory", [...memory].map(([phase, plan]) => `- \`${phase}\`: ${memoryLine(plan)}`).join("\n"));
   const story = sampleStory(phases);
   if (story !== null) {
     const { heading, problem } = story;

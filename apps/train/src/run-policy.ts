@@ -2,6 +2,7 @@
 import type { ResolvedRun } from "@gradus/config";
 import type { Message } from "@gradus/data";
 import type { PromptInput, RolloutBatch, RolloutOptions, TrainablePolicy } from "@gradus/rl";
+import type { MemoryPlan } from "./events.ts";
 
 export type GenerateOptions = {
   readonly n: number;
@@ -19,6 +20,17 @@ export type Response = {
   readonly finishReason: "stop" | "length" | "abort";
 };
 
+/** What a phase will ask of the memory. */
+export type StageShape = {
+  /** Tokens of its longest sequence. */
+  readonly sequenceTokens: number;
+  /** Sequences of a step. */
+  readonly sequences: number;
+  readonly microBatchTokens: number;
+  /** They are sampled first. */
+  readonly isSampled: boolean;
+};
+
 export interface RunPolicy extends TrainablePolicy {
   readonly info: {
     readonly architecture: string;
@@ -34,6 +46,8 @@ export interface RunPolicy extends TrainablePolicy {
   generate(prompts: readonly PromptInput[], options: GenerateOptions): Promise<Response[][]>;
   /** `addSpecial` as text prompts have it: with the tokenizer's own beginning. */
   tokenize(text: string, options: { addSpecial: boolean }): Promise<Uint32Array>;
+  /** What a stage will take; rejects where it cannot fit. The first call decides the limit on activations, unless it was given. */
+  planMemory(stage: StageShape): Promise<MemoryPlan>;
   applyChatTemplate(messages: readonly Message[]): Promise<string>;
   /** Writes `folder`/step-N, all or nothing; gives its path. */
   checkpoint(folder: string, step: number, recipeState: unknown): Promise<string>;

@@ -70,6 +70,34 @@ test("phases come in order, each evaluated; the last line is the summary", async
   );
 });
 
+test("what memory decides is decided once, told before each phase, and kept by every resume", async () => {
+  const folder = scriptedRecipe();
+  const memoryOf = (outcome: { lines: readonly { type: string }[] }) =>
+    outcome.lines.filter(({ type }) => type === "memory").map((line) => z.looseObject({}).parse(line));
+  const interrupt = manualInterrupt();
+  const onMove = (move: string): void => {
+    if (move === "checkpoint 8") interrupt.send("SIGTERM");
+  };
+  const first = await scriptedTrain(folder, start, { script: { activationBytes: 1000, onMove }, interrupt });
+  expect(first.exitCode).toBe(143);
+  const id = readFileSync(join(folder, "runs", "last"), "utf8").trim();
+  const config = (): unknown => JSON.parse(readFileSync(join(folder, "runs", id, "config.json"), "utf8"));
+  expect(config()).toMatchObject({ activationBytesMax: 1000 });
+  const told = [...memoryOf(first)];
+  // Another start has other memory free.
+  const second = await scriptedTrain(folder, ["--resume", "last"], { script: { activationBytes: 7 } });
+  expect(second.exitCode).toBe(0);
+  expect(config()).toMatchObject({ activationBytesMax: 1000 });
+  told.push(...memoryOf(second));
+  expect(told.map(({ phase, activationsMax, kvPages }) => [phase, activationsMax, kvPages])).toEqual([
+    ["sft", 1000, 0],
+    ["rl:short", 1000, 32],
+    ["rl:short", 1000, 32],
+    ["rl:long", 1000, 32],
+  ]);
+  expect(readFileSync(join(folder, "runs", id, "report.md"), "utf8")).toContain("- `rl:long`: weights 0.00 MiB");
+});
+
 test("a run leaves config, checkpoints, rollouts, report and rows behind", async () => {
   const folder = scriptedRecipe();
   await scriptedTrain(folder, start);

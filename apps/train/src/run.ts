@@ -86,7 +86,7 @@ async function walkPhases(walk: Walk): Promise<Summary> {
     throw error;
   }
   const summary = summarise(walk);
-  writeWhole(walk.folder.report, reportText(summary, state.evals, walk.store.steps(walk.folder.id)));
+  writeWhole(walk.folder.report, reportText(summary, state.evals, walk.store.steps(walk.folder.id), walk.memory));
   walk.view.show({ type: "summary", summary, evals: state.evals });
   return summary;
 }
@@ -96,6 +96,8 @@ async function walkPhase(walk: Walk, phase: Phase): Promise<void> {
   const firstStep = state.loop.globalStep - state.loop.step + 1;
   store.beginStage({ run: folder.id, idx: state.phase, phase: phase.name, firstStep });
   view.show({ type: "phase", phase: phase.name, steps: phase.steps });
+  const plan = walk.memory.get(phase.name);
+  if (plan !== undefined) view.show({ type: "memory", phase: phase.name, ...plan });
   const records = phase.start(walk.guarded, state.loop);
   for (;;) {
     // A resume may begin between a checkpoint and the evaluation that follows it.

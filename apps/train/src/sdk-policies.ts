@@ -46,8 +46,11 @@ function placement({ device, dtype, threads, activationBytesMax = null }: Policy
   };
 }
 
+/** Of all that can change a bit: the limit on activations, which a run decides after its policy is open, cannot. */
 function hashOf(run: ResolvedRun): string {
-  return createHash("sha256").update(JSON.stringify(run)).digest("hex");
+  return createHash("sha256")
+    .update(JSON.stringify({ ...run, activationBytesMax: null }))
+    .digest("hex");
 }
 
 function runPolicy(policy: Policy, run: ResolvedRun, commit: string | null): RunPolicy {
@@ -60,6 +63,7 @@ function runPolicy(policy: Policy, run: ResolvedRun, commit: string | null): Run
     // The logprobs of an evaluation are never looked at.
     generate: (prompts, options) => policy.generate(prompts, { ...options, logprobs: false }),
     tokenize: (text, options) => policy.tokenize(text, options),
+    planMemory: (stage) => policy.planMemory(stage),
     applyChatTemplate: (messages) => policy.applyChatTemplate(messages),
     checkpoint: (folder, step, recipeState) =>
       policy.checkpoint(folder, step, recipeState, { ...origin, replace: true }),

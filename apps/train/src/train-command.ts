@@ -9,7 +9,7 @@ import { exitCodeOf, explainError } from "./explain-error.ts";
 import { type Interrupt, InterruptedError } from "./interrupt.ts";
 import { type PreparedRun, prepareRun } from "./prepare-run.ts";
 import { type RunInput, runRecipe } from "./run.ts";
-import { createRunFolder, findRunFolder, readRunConfig } from "./run-folder.ts";
+import { createRunFolder, findRunFolder, readRunConfig, writeWhole } from "./run-folder.ts";
 import type { PolicySource } from "./run-policy.ts";
 
 export type TrainEffects = {
@@ -73,9 +73,13 @@ async function train(command: RunCommand, effects: TrainEffects, began: number, 
     try {
       show = view.show;
       held.forEach(show);
-      folder ??= createRunFolder(runs, run.name, clock.now(), `${JSON.stringify(run, null, 2)}\n`);
+      const config = `${JSON.stringify(prepared.run, null, 2)}\n`;
+      // A run that is resumed has decided before, unless another version began it.
+      if (folder !== null && run.activationBytesMax !== prepared.run.activationBytesMax)
+        writeWhole(folder.config, config);
+      folder ??= createRunFolder(runs, run.name, clock.now(), config);
       const { peakMemoryGib } = effects;
-      const place = { run, folder, runs, out: command.out };
+      const place = { run: prepared.run, folder, runs, out: command.out };
       await runAndBook(prepared, { ...place, policies, view, interrupt, clock, began, peakMemoryGib, onBegin });
     } finally {
       await prepared.close();

@@ -81,6 +81,20 @@ test("numbers, durations and curves are short", () => {
   ).toBe(5);
 });
 
+test("the memory of a phase is one plain line", () => {
+  const plan = {
+    ...{ weights: 2 ** 30, gradients: 2 ** 31, optimizer: 2 ** 32, activations: 2 ** 29, kvPages: 3 * 2 ** 30 },
+    ...{ scratch: 2 ** 27, total: 10.125 * 2 ** 30, activationsMax: 2 ** 30, layersRecomputed: 0, gateUpRecomputed: 6 },
+  };
+  expect(shown([{ type: "memory", phase: "rl:short", ...plan }], plainView)).toBe(
+    "memory rl:short  weights 1.00 GiB · gradients 2.00 · optimizer 4.00 · activations 0.50 (gate and up of 6 layers computed again) · KV pages 3.00 in turn with gradients and activations · scratch 0.13 · at most 10.13 GiB\n",
+  );
+  const small = { ...plan, kvPages: 0, layersRecomputed: 2, total: 3 * 2 ** 20 };
+  expect(shown([{ type: "memory", phase: "sft", ...small }], plainView)).toContain(
+    "(2 layers and gate and up of 6 layers computed again) · scratch 128.00 · at most 3.00 MiB",
+  );
+});
+
 test("a step is one plain line", () => {
   expect(shown([step], plainView)).toBe(
     "rl:short 12/60  reward 0.438  entropy 0.281  length 21.5/40  truncated 12.5 %  rollout 15,235 tokens/s  step 0.5 s  left 24 s\n",
@@ -121,6 +135,9 @@ test("the first lines say what will happen", () => {
     sft 4000 steps, then rl:short; sums mean@8 at the start and after each
     /runs/r: config.json, checkpoints, rollouts, report.md at the end
 `);
+  expect(shown([{ ...run, phases, evaluation: "sums mean@8", resumedAt: 7 }], plainView)).toContain(
+    "resumed after step 7\n    sft 4000 steps, then rl:short; sums mean@8 after each\n",
+  );
 });
 
 test("of SFT's steps one in 25 is a plain line, in JSON every one", () => {
@@ -183,11 +200,11 @@ test("the live block shows curves in place and lets evaluations stand", () => {
 
 test("the report has the table, curves and samples", () => {
   const rows = [1, 2, 3].map((at) => ({ step: at, phase: "sft", metrics: { "train/loss": 1 / at } }));
-  const text = reportText(summary, [before, after], rows);
+  const text = reportText(summary, [before, after], rows, new Map());
   expect(text).toContain("| rl:short | 87.5 % | +37.5 | 30.0 | 256 | sums |");
   expect(text).toContain("| loss | 1 | 0.333 | █▃▁ |");
   expect(text).not.toContain("faults");
   const faulty = [0, 2].map((faults, at) => ({ step: at, phase: "rl:short", metrics: { "reward/fault": faults } }));
-  expect(reportText(summary, [], faulty)).toContain("| faults | 0 | 2 | ▁█ |");
+  expect(reportText(summary, [], faulty, new Map())).toContain("| faults | 0 | 2 | ▁█ |");
   expect(text).toContain("After `rl:short` (right):\n\n```text\n37+5=42 42\n```");
 });

@@ -173,6 +173,11 @@ impl<B: Backend> Engine<B> {
         }
     }
 
+    /// Bytes of activations of a step.
+    pub fn activation_bytes(&self) -> u64 {
+        self.workspace.bytes()
+    }
+
     /// Bytes of pages that have memory now.
     pub fn kv_bytes(&self) -> usize {
         self.cache.bytes()

@@ -11,6 +11,7 @@ use crate::{Model, ModelConfig, PagedInputs, Result};
 /// Memory of `forward_paged` and `sample_rows`; empty until the first step.
 pub struct PagedWorkspace<B: Backend> {
     capacity: PagedSizes,
+    bytes: u64,
     pub(crate) buffers: Option<PagedBuffers<B>>,
     /// Rows of logits of the last step.
     pub(crate) rows: usize,
@@ -141,7 +142,26 @@ impl<B: Backend> Default for PagedWorkspace<B> {
 
 impl<B: Backend> PagedWorkspace<B> {
     pub fn new() -> PagedWorkspace<B> {
-        PagedWorkspace { capacity: PagedSizes::default(), buffers: None, rows: 0, sampling: SampleMemory::new() }
+        PagedWorkspace {
+            capacity: PagedSizes::default(),
+            bytes: 0,
+            buffers: None,
+            rows: 0,
+            sampling: SampleMemory::new(),
+        }
+    }
+
+    /// Bytes of device memory held for the activations of a step.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The same of steps with at most so many tokens, rows of logits and pages in the table, before there are any.
+    pub fn bytes_of(model: &Model<B>, tokens: usize, rows: usize, table: usize) -> Result<u64> {
+        let mut count = Allocation::counting(model);
+        let sizes = PagedSizes::default().grown_to(PagedSizes { tokens, rows, table });
+        PagedBuffers::new(&model.config, sizes, &mut count)?;
+        Ok(count.bytes)
     }
 
     /// Logits f32 `[logit_rows, vocab]` of the last step, and their rows; nothing before the first.
@@ -167,7 +187,9 @@ impl<B: Backend> PagedWorkspace<B> {
             let capacity = self.capacity.grown_to(sizes);
             // The old memory goes first: both together might not fit.
             self.buffers = None;
-            self.buffers = Some(PagedBuffers::new(model, capacity)?);
+            let mut allocation = Allocation::new(model);
+            self.buffers = Some(PagedBuffers::new(&model.config, capacity, &mut allocation)?);
+            self.bytes = allocation.bytes;
             self.capacity = capacity;
         }
         let buffers = self.buffers.as_mut().expect("just allocated");
@@ -183,8 +205,7 @@ impl<B: Backend> PagedWorkspace<B> {
 }
 
 impl<B: Backend> PagedBuffers<B> {
-    fn new(model: &Model<B>, sizes: PagedSizes) -> Result<PagedBuffers<B>> {
-        let (config, mut allocation) = (&model.config, Allocation::new(model));
+    fn new(config: &ModelConfig, sizes: PagedSizes, allocation: &mut Allocation<'_, B>) -> Result<PagedBuffers<B>> {
         let PagedSizes { tokens, rows, table } = sizes;
         let (hidden, ffn) = (tokens * config.hidden_size, tokens * config.intermediate_size);
         Ok(PagedBuffers {
@@ -198,11 +219,11 @@ impl<B: Backend> PagedBuffers<B> {
             x: allocation.activations(hidden)?,
             delta: allocation.f32s(hidden)?,
             rstd: allocation.f32s(tokens)?,
-            qkv: QkvBuffers::new(config, tokens, &mut allocation)?,
+            qkv: QkvBuffers::new(config, tokens, allocation)?,
             attended: allocation.activations(tokens * config.attention().q_dim())?,
             gate_up: allocation.activations(2 * ffn)?,
             activation: allocation.activations(ffn)?,
-            head: PagedHeadBuffers::new(config, rows, &mut allocation)?,
+            head: PagedHeadBuffers::new(config, rows, allocation)?,
         })
     }
 }

@@ -9,12 +9,10 @@ use crate::activations::StackActivations;
 use crate::allocation::Allocation;
 use crate::head::{HEAD_ROWS, HeadBuffers, HeadMemory};
 use crate::mlp::{MLP_BYTES, MlpChunk, mlp_rows};
+use crate::pass_plan::{plan_within, rounded};
 use crate::sample::refilled;
 use crate::shared_memory::Visit;
 use crate::{Error, LossSums, Model, Recompute, Result, TokenBatch};
-
-/// Capacities are rounded up to this many tokens, so that batches of nearly the same size do not allocate.
-const TOKENS_STEP: usize = 256;
 
 /// Memory of `forward`, `score_rows` and `loss_backward`; empty until the first forward.
 pub struct TrainingWorkspace<B: Backend> {
@@ -224,17 +222,14 @@ impl<B: Backend> TrainingWorkspace<B> {
     }
 
     fn grow(&mut self, model: &Model<B>, tokens: usize, sequences: usize) -> Result<()> {
-        let capacity = (
-            tokens.max(self.capacity.0).next_multiple_of(TOKENS_STEP),
-            sequences.max(self.capacity.1).next_power_of_two(),
-        );
+        let capacity = rounded(tokens.max(self.capacity.0), sequences.max(self.capacity.1));
         // The old memory goes first: both together might not fit.
         (self.forward, self.backward) = (None, None);
         (self.bytes.forward, self.bytes.backward) = (0, 0);
         let layers = model.config.num_hidden_layers;
         self.plan = match self.limit {
             Limit::Fixed(recompute) => vec![recompute; layers],
-            Limit::Bytes(limit) => plan_within(model, limit, capacity, self.mlp_bytes)?,
+            Limit::Bytes(limit) => plan_within(model, limit, capacity, self.mlp_bytes)?.layers,
         };
         self.mlp_rows = mlp_rows(model, &self.plan, capacity.0, self.mlp_bytes);
         let mut allocation = Allocation::shared(model, self.region.as_ref());
@@ -294,47 +289,8 @@ pub(crate) struct PassParts<'a, B: Backend> {
     pub host: &'a mut HostMemory,
 }
 
-/// The plan that computes least again among those whose pass takes at most `limit` bytes.
-fn plan_within<B: Backend>(
-    model: &Model<B>,
-    limit: u64,
-    capacity: (usize, usize),
-    mlp_bytes: u64,
-) -> Result<Vec<Recompute>> {
-    let layers = model.config.num_hidden_layers;
-    let tokens = capacity.0;
-    let mut count = Allocation::counting(model);
-    HeadBuffers::new(model, tokens.min(HEAD_ROWS), &mut count)?;
-    let head = count.bytes;
-    let (mut kept, mut backward) = (0, 0);
-    for changed in 0..=2 * layers {
-        let plan = nth_plan(layers, changed);
-        let rows = mlp_rows(model, &plan, tokens, mlp_bytes);
-        let mut count = Allocation::counting(model);
-        ForwardBuffers::new(model, &plan, capacity, rows, &mut count)?;
-        kept = count.bytes;
-        BackwardBuffers::new(model, tokens, rows, &mut count)?;
-        backward = count.bytes - kept;
-        if kept + backward + head <= limit {
-            return Ok(plan);
-        }
-    }
-    let terms =
-        [("activations of the layers", kept), ("gradients of activations", backward), ("logits of a chunk", head)];
-    let (largest, largest_bytes) = terms.into_iter().max_by_key(|term| term.1).expect("three terms");
-    Err(Error::ActivationMemory { tokens, bytes: kept + backward + head, limit, largest, largest_bytes })
-}
-
-/// From everything kept (0) over every layer's gate and up computed again (`layers`) to every layer (2 · `layers`).
-fn nth_plan(layers: usize, changed: usize) -> Vec<Recompute> {
-    let (weak, strong) =
-        if changed <= layers { (Recompute::Nothing, Recompute::GateUp) } else { (Recompute::GateUp, Recompute::Layer) };
-    let strongs = if changed <= layers { changed } else { changed - layers };
-    (0..layers).map(|layer| if layer < strongs { strong } else { weak }).collect()
-}
-
 impl<B: Backend> ForwardBuffers<B> {
-    fn new(
+    pub(crate) fn new(
         model: &Model<B>,
         plan: &[Recompute],
         (tokens, sequences): (usize, usize),
@@ -362,7 +318,7 @@ impl<B: Backend> ForwardBuffers<B> {
 }
 
 impl<B: Backend> BackwardBuffers<B> {
-    fn new(
+    pub(crate) fn new(
         model: &Model<B>,
         tokens: usize,
         mlp_rows: usize,
@@ -383,18 +339,5 @@ impl<B: Backend> BackwardBuffers<B> {
             sum: allocation.activations(hidden)?,
             rstd: allocation.f32s(tokens)?,
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::nth_plan;
-    use crate::Recompute::{GateUp, Layer, Nothing};
-
-    #[test]
-    fn plans_go_from_everything_kept_to_every_layer_computed_again() {
-        let plans: Vec<_> = (0..=4).map(|changed| nth_plan(2, changed)).collect();
-        let expected = [[Nothing; 2], [GateUp, Nothing], [GateUp; 2], [Layer, GateUp], [Layer; 2]];
-        assert_eq!(plans, expected);
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::batch_data::BatchData;
 use crate::inputs::{Prompt, Sampling};
-use crate::outputs::NativeMemory;
+use crate::memory::StageShape;
+use crate::outputs::{NativeMemory, NativeMemoryPlan};
 use crate::record::Record;
 use crate::reply::Reply;
 use crate::response::Response;
@@ -49,6 +50,10 @@ pub enum Command {
         reply: Reply<()>,
     },
     Memory(Reply<NativeMemory>),
+    PlanMemory {
+        stage: StageShape,
+        reply: Reply<NativeMemoryPlan>,
+    },
     Plant {
         fault: Plant,
         reply: Reply<()>,

@@ -61,6 +61,17 @@ impl<B: Backend> Generation<B> {
         self.engine.as_ref().map_or(0, Engine::kv_bytes)
     }
 
+    /// Bytes of activations of a scheduler step.
+    pub fn activation_bytes(&self) -> u64 {
+        self.engine.as_ref().map_or(0, Engine::activation_bytes)
+    }
+
+    /// Bytes of the pages that `sequences` requests of `tokens` tokens each would get.
+    pub fn kv_bytes_of(&self, sequences: usize, tokens: usize) -> u64 {
+        let pages = sequences.saturating_mul(pages_needed(tokens, 1)).max(self.pages);
+        (pages.next_power_of_two().min(self.pages_max) * self.page_bytes) as u64
+    }
+
     /// Gives the memory of the pages back: running responses go on in the next step, and their keys are computed anew then.
     pub fn give_back(&mut self) {
         if let Some(engine) = &mut self.engine {

@@ -26,6 +26,19 @@ pub struct NativePolicyOptions {
     pub activation_bytes_max: Option<f64>,
 }
 
+/// What a stage of training will ask of the memory.
+#[napi(object)]
+pub struct NativeStageShape {
+    /// Tokens of its longest sequence.
+    pub sequence_tokens: f64,
+    /// Sequences of a step.
+    pub sequences: f64,
+    /// Most tokens in one pass, but for a longer sequence.
+    pub micro_batch_tokens: f64,
+    /// Its sequences are sampled first, all of a step at once.
+    pub is_sampled: bool,
+}
+
 /// One message of a conversation.
 #[napi(object)]
 pub struct NativeMessage {

@@ -114,11 +114,34 @@ pub struct NativeMemory {
     pub optimizer: f64,
     pub activations: f64,
     pub kv_pages: f64,
+    /// What ops keep for themselves from call to call.
+    pub scratch: f64,
+    /// Memory that KV pages and a training pass use in turn, as far as neither does now.
+    pub idle: f64,
     /// Most bytes of `activations` in a training pass; absent before the first step.
     pub activations_max: Option<f64>,
     /// Layers that compute gate and up again in the backward, to stay below that.
     pub gate_up_recomputed: u32,
     /// Layers that compute everything again.
+    pub layers_recomputed: u32,
+}
+
+/// Bytes that a stage will take, by class, before its first step.
+#[napi(object)]
+pub struct NativeMemoryPlan {
+    pub weights: f64,
+    pub gradients: f64,
+    pub optimizer: f64,
+    pub activations: f64,
+    /// Of generation; gradients and activations of a step have the same memory in turn with them.
+    pub kv_pages: f64,
+    /// Of generation's steps and of ops, as far as they are known before.
+    pub scratch: f64,
+    /// At the moment that takes most.
+    pub total: f64,
+    /// Most bytes of `activations`: decided now, where it was not given.
+    pub activations_max: f64,
+    pub gate_up_recomputed: u32,
     pub layers_recomputed: u32,
 }
 

@@ -6,7 +6,8 @@ use crate::batch_data::BatchData;
 use crate::command::{CheckpointRequest, Command, Plant};
 use crate::fault::{Fault, Result};
 use crate::inputs::{
-    NativeCheckpoint, NativeMessage, NativePrompt, NativeSampling, NativeStepOptions, Prompt, Sampling,
+    NativeCheckpoint, NativeMessage, NativePrompt, NativeSampling, NativeStageShape, NativeStepOptions, Prompt,
+    Sampling,
 };
 use crate::outputs::{NativeCompletion, NativePolicyInfo, NativeResumed, NativeScores, NativeStepMetrics};
 use crate::record::Record;
@@ -207,6 +208,12 @@ impl NativePolicy {
     #[napi(catch_unwind, ts_return_type = "Promise<NativeMemory>")]
     pub fn memory<'env>(&self, env: &'env Env) -> napi::Result<Object<'env>> {
         self.ask(env, |memory| memory, Command::Memory)
+    }
+
+    /// What a stage will take; refused where it cannot fit.
+    #[napi(catch_unwind, ts_return_type = "Promise<NativeMemoryPlan>")]
+    pub fn plan_memory<'env>(&self, env: &'env Env, stage: NativeStageShape) -> napi::Result<Object<'env>> {
+        self.ask(env, |plan| plan, |reply| Command::PlanMemory { stage: stage.into(), reply })
     }
 
     /// Test hook: breaks something on purpose, "panic", "weight-ulp" or "inverse-temperature-ulp".

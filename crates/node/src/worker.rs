@@ -6,7 +6,7 @@ use crate::command::{CheckpointRequest, Command, Plant};
 use crate::fault::{Fault, Result};
 use crate::generation::Generation;
 use crate::inputs::{Content, Prompt, Sampling};
-use crate::memory::{activation_bytes, device_available_bytes, memory_report};
+use crate::memory::{decided_activation_bytes, memory_report, plan_memory};
 use crate::outputs::NativeEvent;
 use crate::response::Response;
 use gradus_engine::{Request, TEMPERATURE_MIN, is_temperature};
@@ -79,6 +79,7 @@ impl<B: Backend> Worker<B> {
             Command::Checkpoint { request, reply } => reply.send(self.checkpoint(&request)),
             Command::Save { folder, reply } => reply.send(self.save(&folder)),
             Command::Memory(reply) => reply.send(Ok(memory_report(self))),
+            Command::PlanMemory { stage, reply } => reply.send(plan_memory(self, &stage)),
             Command::Plant { fault: Plant::Panic, reply } => {
                 let _unanswered = reply;
                 panic!("planted by a test");
@@ -218,8 +219,8 @@ impl<B: Backend> Worker<B> {
             sampler_logprob: sampler_logprobs.map(|logprobs| logprobs[index]),
         });
         let train_batch = TrainBatch { tokens: batch.tokens.clone(), rows: rows.collect() };
-        self.generation.give_back();
         self.limit_activations()?;
+        self.generation.give_back();
         let metrics = self.trainer.step(&mut self.model, &train_batch, options)?;
         batch.note_trained(&weights, metrics.skipped.is_none());
         self.generation.on_weights_changed();
@@ -229,13 +230,7 @@ impl<B: Backend> Worker<B> {
     /// Before the first step: what the activations may take beside gradients and optimizer state.
     fn limit_activations(&mut self) -> Result<()> {
         self.model.refuse_quantised("trained")?;
-        let bytes = if let Some(bytes) = self.activation_bytes_max {
-            bytes
-        } else {
-            let available = device_available_bytes(self.model.backend.as_ref())?;
-            activation_bytes(&self.model, self.trainer.memory(), available)?
-        };
-        self.activation_bytes_max = Some(bytes);
+        let bytes = decided_activation_bytes(self)?;
         self.trainer.limit_activations(bytes);
         Ok(())
     }

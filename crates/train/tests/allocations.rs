@@ -7,8 +7,8 @@
 mod tiny;
 
 use gradus_cpu::{CpuBackend, Level};
-use gradus_model::{Model, ModelConfig};
-use gradus_ops::Precision;
+use gradus_model::{KvCache, Model, ModelConfig, PagedInputs, PagedWorkspace};
+use gradus_ops::{Backend, PAGE_TOKENS, Precision};
 use gradus_testing::{Counter, last_request_bytes, requests};
 use gradus_train::{StepOptions, Trainer};
 use std::sync::Arc;
@@ -37,6 +37,7 @@ fn a_training_step_after_the_first_allocates_nothing() {
             for precision in [Precision::F32, Precision::Bf16] {
                 let activations = check(&mut model(architecture, level, precision), None);
                 check(&mut model(architecture, level, precision), Some(activations - activations / 20));
+                check_phases(&mut model(architecture, level, precision));
             }
         }
     }
@@ -52,7 +53,7 @@ fn check(model: &mut Model<CpuBackend>, limit: Option<u64>) -> u64 {
     let options = StepOptions { micro_batch_tokens: 100, ..options() };
     let batch = batch(1, &[90, 3, 40, 7]);
     assert_eq!(trainer.step(model, &batch, &options).unwrap().skipped, None);
-    let level = gradus_ops::Backend::level(model.backend.as_ref()).to_owned();
+    let level = model.backend.level().to_owned();
     let precision = model.precision.name();
     for step in 2..5 {
         let found = requests(|| assert_eq!(trainer.step(model, &batch, &options).unwrap().skipped, None));
@@ -65,4 +66,41 @@ fn check(model: &mut Model<CpuBackend>, limit: Option<u64>) -> u64 {
     }
     assert_eq!(trainer.recomputed_layers() != (0, 0), limit.is_some());
     trainer.memory().activations
+}
+
+/// Rollouts and steps in turn, in one region: from the third round on neither they nor the handover between them allocates.
+fn check_phases(model: &mut Model<CpuBackend>) {
+    let region = model.backend.region();
+    let mut trainer = Trainer::new();
+    trainer.share(region.clone());
+    let pages = 300;
+    let mut cache = KvCache::sharing(model, pages, region.clone()).unwrap();
+    let mut workspace = PagedWorkspace::new();
+    let (options, batch) = (options(), batch(1, &[90, 3, 40, 7]));
+    let page = pages as u32 - 1;
+    let inputs = PagedInputs {
+        tokens: vec![1, 2, 3],
+        positions: vec![0, 1, 2],
+        sequences: vec![0; 3],
+        slots: (0..3).map(|offset| page * PAGE_TOKENS as u32 + offset).collect(),
+        page_table: vec![page],
+        pages_max: 1,
+        logit_rows: vec![2],
+    };
+    let mut held_max = 0;
+    for round in 0..5 {
+        let found = requests(|| {
+            model.forward_paged(&inputs, &mut cache, &mut workspace).unwrap();
+            held_max = held_max.max(cache.bytes());
+            assert!(cache.give_back());
+            assert_eq!(trainer.step(model, &batch, &options).unwrap().skipped, None);
+            held_max = held_max.max((trainer.memory().gradients + trainer.memory().activations) as usize);
+            trainer.give_back();
+        });
+        assert!(round < 2 || found == 0, "round {round}: {found} requests, the last of {} bytes", last_request_bytes());
+        assert_eq!((cache.bytes(), trainer.memory().gradients, trainer.memory().activations), (0, 0, 0));
+    }
+    // Nothing of both phases is held but the larger of the two, with what the parts' borders cost.
+    let (bytes, parts) = (model.backend.region_bytes(&region), 4096 * 200);
+    assert!((held_max..=held_max + parts).contains(&bytes), "the region has {bytes} bytes, the phases {held_max}");
 }

@@ -95,7 +95,7 @@ export const RunConfig = z
       .nullable()
       .default(null)
       .describe(
-        "Most bytes of activations in an update: layers compute again what does not fit, with the same bits. null: half of the memory that is free at the first step.",
+        "Most bytes of activations in an update: layers compute again what does not fit, with the same bits. null: half of the memory that is free when the run begins, which config.json then holds.",
       ),
     maxSkippedSteps: z
       .int()

@@ -47,10 +47,11 @@ export type {
   Progress,
   RolloutOptions,
   ScoreOptions,
+  StageOptions,
   StepOptions,
   StreamOptions,
 } from "./options.ts";
 export { Policy } from "./policy.ts";
-export type { Completion, Memory, PolicyInfo, ResumedPolicy, Score } from "./policy-types.ts";
+export type { Completion, Memory, MemoryPlan, PolicyInfo, ResumedPolicy, Score } from "./policy-types.ts";
 export { type SftOptions, type SftSample, sft } from "./sft.ts";
 export type { TaskPrompt } from "./task-prompt.ts";

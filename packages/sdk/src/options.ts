@@ -169,6 +169,17 @@ export const packedTokens = z.strictObject({
   lossMask: z.custom<Uint8Array>((value) => value instanceof Uint8Array, "expected a Uint8Array"),
 });
 
+export const stageOptions = z.strictObject({
+  /** Tokens of the stage's longest sequence, prompt and response. */
+  sequenceTokens: count,
+  /** Sequences of a step. */
+  sequences: count,
+  /** As of `step`. */
+  microBatchTokens: stepOptions.shape.microBatchTokens,
+  /** The sequences of a step are sampled first: false for SFT. */
+  isSampled: z.boolean().default(true),
+});
+
 export const checkpointOptions = z.strictObject({
   commit: z.string().optional(),
   configHash: z.string().optional(),
@@ -235,5 +246,6 @@ export type GenerateOptions = z.input<typeof generateOptions>;
 export type StreamOptions = z.input<typeof streamOptions>;
 export type ScoreOptions = z.input<typeof scoreOptions>;
 export type RolloutOptions = z.input<typeof rolloutOptions>;
+export type StageOptions = z.input<typeof stageOptions>;
 export type StepOptions = z.input<typeof stepOptions>;
 export type CheckpointOptions = z.input<typeof checkpointOptions>;

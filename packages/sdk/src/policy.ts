@@ -35,13 +35,15 @@ import {
   readOptions,
   rolloutOptions,
   type ScoreOptions,
+  type StageOptions,
   type StepOptions,
   type StreamOptions,
   scoreOptions,
+  stageOptions,
   stepOptions,
   streamOptions,
 } from "./options.ts";
-import type { Completion, Memory, PolicyInfo, ResumedPolicy, Score } from "./policy-types.ts";
+import type { Completion, Memory, MemoryPlan, PolicyInfo, ResumedPolicy, Score } from "./policy-types.ts";
 import { nativePrompts } from "./prompt-input.ts";
 import { textStream } from "./text-stream.ts";
 
@@ -279,9 +281,22 @@ export class Policy implements TrainablePolicy {
   /** Bytes held now, by class. */
   async memory(): Promise<Memory> {
     const memory = await fromNative(() => this.#native.memory());
-    const { weights, gradients, optimizer, activations, kvPages, activationsMax } = memory;
-    const total = weights + gradients + optimizer + activations + kvPages;
+    const { weights, gradients, optimizer, activations, kvPages, scratch, idle, activationsMax } = memory;
+    const total = weights + gradients + optimizer + activations + kvPages + scratch + idle;
     return { ...memory, activationsMax: activationsMax ?? null, total };
+  }
+
+  /**
+   * What a stage of training will take, before its first step; rejects with "out-of-memory" where it cannot fit, naming the largest term and
+   * what would help. The first call decides the limit on activations, where none was given: the same limit given again, a later policy
+   * computes the same layers again.
+   *
+   * @example
+   * const { total } = await policy.planMemory({ sequences: 128, sequenceTokens: 4096 });
+   */
+  async planMemory(options: StageOptions): Promise<MemoryPlan> {
+    const stage = readOptions(stageOptions, "planMemory", options);
+    return fromNative(() => this.#native.planMemory(stage));
   }
 
   /** Test hook: breaks something on purpose, so that a test can see the alarm ring. */

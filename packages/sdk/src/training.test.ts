@@ -290,11 +290,23 @@ test("memory is counted by class", async () => {
   const own = await tinyPolicy();
   const { parameters } = own.info;
   expect(await own.memory()).toMatchObject({ weights: parameters * 4, gradients: 0, optimizer: 0, kvPages: 0 });
-  const batch = await own.rollout([sequence], rollout);
-  await own.step(batch, { weights: signs(batch, 3), learningRate: 1e-3 });
-  const memory = await own.memory();
-  expect(memory).toMatchObject({ gradients: parameters * 4, optimizer: parameters * 8 });
-  expect(memory.kvPages).toBeGreaterThan(0);
-  expect(memory.total).toBe(memory.weights + memory.gradients + memory.optimizer + memory.activations + memory.kvPages);
+  const plan = await own.planMemory({ sequenceTokens: sequence.length + 8, sequences: 3 });
+  expect(plan).toMatchObject({ weights: parameters * 4, gradients: parameters * 4, optimizer: parameters * 8 });
+  const totals: number[] = [];
+  for (let round = 0; round < 4; round++) {
+    const batch = await own.rollout([sequence], rollout);
+    const rolled = await own.memory();
+    // What one phase held is the other's memory.
+    expect(rolled).toMatchObject({ gradients: 0, optimizer: round === 0 ? 0 : parameters * 8 });
+    expect(rolled.kvPages).toBeGreaterThan(0);
+    await own.step(batch, { weights: signs(batch, 3), learningRate: 1e-3 });
+    const memory = await own.memory();
+    const { weights, gradients, optimizer, activations, scratch, idle, total } = memory;
+    expect(memory).toMatchObject({ gradients: parameters * 4, optimizer: parameters * 8, kvPages: 0 });
+    expect([scratch > 0, memory.activationsMax]).toEqual([true, plan.activationsMax]);
+    expect(total).toBe(weights + gradients + optimizer + activations + scratch + idle);
+    totals.push(total);
+  }
+  expect(totals[3]).toBe(totals[2]);
   await own.close();
 });
