@@ -45,8 +45,14 @@ async function readModule(path: string, files: ConfigFiles): Promise<unknown> {
 }
 
 async function readJsonc(path: string, files: ConfigFiles): Promise<unknown> {
+  let text: string;
   try {
-    return files.parseJsonc(await files.readText(path));
+    text = await files.readText(path);
+  } catch (cause) {
+    throw new ConfigError(`cannot read the config ${path}; check the path`, { cause });
+  }
+  try {
+    return files.parseJsonc(text);
   } catch (error) {
     throw new ConfigError(`${path}: ${oneLine(error)}`, { cause: error });
   }

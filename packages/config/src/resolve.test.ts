@@ -56,6 +56,16 @@ test("a policy folder replaces a random policy and the other way round", () => {
   });
 });
 
+test("what is missing is told after what nobody knows", () => {
+  expect(refusal({}, {})).toMatch(/^test: no policy to start from: set policy\.folder .*--model FOLDER/);
+  expect(refusal({ preset: "tiny" }, {})).toBe(
+    'test: unknown key "preset"; a file is laid over a preset by "extends": "tiny"',
+  );
+  const misspelt = refusal({ rl: { stages: [{ nam: "x" }] } });
+  expect(misspelt).toBe('test: unknown key "rl.stages.0.nam" (did you mean "name"?)');
+  expect(refusal({ datta: {} }, {})).toBe('test: unknown key "datta" (did you mean "data"?)');
+});
+
 describe("a mistake is told in one line with its place and remedy", () => {
   const cases: [string, Tree, RegExp][] = [
     ["misspelt key", { chekpoint: {} }, /^test: unknown key "chekpoint" \(did you mean "checkpoint"\?\)$/],

@@ -53,7 +53,8 @@ function checkPhases(config: ResolvedRun, place: string): void {
 }
 
 function explain(error: z.ZodError, tree: Tree, place: string): string {
-  const issue = error.issues[0];
+  // A key that nobody knows is often why another one is missing.
+  const issue = error.issues.find(isUnknownKey) ?? error.issues[0];
   return issue === undefined ? `${place}: not a valid config` : `${place}: ${explainIssue(issue, [], tree)}`;
 }
 
@@ -66,6 +67,7 @@ function explainIssue(issue: z.core.$ZodIssue, above: readonly PropertyKey[], tr
     const named = [...path, key].join(".");
     // Known in another alternative: the keys beside it choose this one.
     if (known.includes(key)) return `${named} does not go together with the other keys there; leave one out`;
+    if (named === "preset") return 'unknown key "preset"; a file is laid over a preset by "extends": "tiny"';
     return `unknown key "${named}"${nameHint(key, known)}`;
   }
   const value = valueAt(tree, path);
@@ -74,6 +76,8 @@ function explainIssue(issue: z.core.$ZodIssue, above: readonly PropertyKey[], tr
     if (inner !== undefined) return explainIssue(inner, path, tree);
   }
   const message = issue.message.replace(/^Invalid input: /, "").replace(/, received undefined$/, "");
+  if (name === "policy" && value === undefined)
+    return "no policy to start from: set policy.folder (or --model FOLDER), or policy.config";
   if (value === undefined) return `${name || "the config"} is missing: ${message}`;
   return isTree(value) || Array.isArray(value)
     ? `${name || "the config"}: ${message}`
@@ -83,10 +87,14 @@ function explainIssue(issue: z.core.$ZodIssue, above: readonly PropertyKey[], tr
 // Of a union's branches the one meant is that whose top level fits: its first fault lies deeper or is an unknown key.
 function likelyBranch(branches: readonly (readonly z.core.$ZodIssue[])[]): z.core.$ZodIssue | undefined {
   const fitting = branches.find((issues) => issues.every(({ path }) => path.length > 0));
-  if (fitting?.[0] !== undefined) return fitting[0];
-  const unknown = branches.flat().find((issue) => issue.code === "unrecognized_keys");
+  if (fitting?.[0] !== undefined) return fitting.find(isUnknownKey) ?? fitting[0];
+  const unknown = branches.flat().find(isUnknownKey);
   if (unknown !== undefined) return unknown;
   return branches.flat().find((issue) => issue.path.length > 0);
+}
+
+function isUnknownKey({ code }: z.core.$ZodIssue): boolean {
+  return code === "unrecognized_keys";
 }
 
 function valueAt(tree: unknown, path: readonly PropertyKey[]): unknown {
