@@ -4,7 +4,8 @@
 //! would compute differently from transformers (another architecture, rope type or activation, an active sliding
 //! window) is refused by name.
 
-use gradus_ops::{AttentionShape, Precision};
+use gradus_ops::AttentionShape;
+use gradus_tensor::DType;
 use serde_json::{Map, Value};
 
 use crate::config_fields::Fields;
@@ -136,8 +137,8 @@ impl ModelConfig {
     }
 
     /// [`ModelConfig::to_json`] with the dtype of saved weights: transformers loads in the dtype it names.
-    pub(crate) fn to_json_of_weights(&self, precision: Precision) -> String {
-        let dtype = if precision == Precision::Bf16 { "bfloat16" } else { "float32" };
+    pub(crate) fn to_json_of_weights(&self, dtype: DType) -> String {
+        let dtype = if dtype == DType::BF16 { "bfloat16" } else { "float32" };
         let mut config = self.clone();
         config.json.shift_remove("torch_dtype");
         config.json.insert("dtype".to_owned(), Value::from(dtype));

@@ -54,15 +54,15 @@ impl<B: Backend> Model<B> {
         let mut writer = SafetensorsWriter::create(&folder.join("model.safetensors"), specs, &metadata)?;
         self.parameters.write(self.backend.as_ref(), "", &mut writer)?;
         writer.finish()?;
-        Ok(write_file(&folder.join("config.json"), self.config.to_json_of_weights(self.precision).as_bytes())?)
+        Ok(write_file(&folder.join("config.json"), self.config.to_json_of_weights(self.precision.saved()).as_bytes())?)
     }
 
     /// An error for a q8_0 policy, which cannot be what `action` says.
     pub fn refuse_quantised(&self, action: &'static str) -> Result<()> {
-        match self.precision {
-            Precision::F32 | Precision::Bf16 => Ok(()),
-            Precision::Q8 => Err(Error::InferenceOnly { dtype: self.precision.name(), action }),
+        if self.precision.is_trainable() {
+            return Ok(());
         }
+        Err(Error::InferenceOnly { dtype: self.precision.name(), action })
     }
 
     fn zeros(config: ModelConfig, backend: Arc<B>, precision: Precision) -> Result<Model<B>> {

@@ -135,7 +135,7 @@ impl<B: Backend> Parameters<B> {
 
     /// Names, shapes and element types of the tensors that [`Parameters::write`] writes, in its order: bf16 where the parameters are, else f32.
     pub fn tensor_specs(&self, prefix: &str) -> Vec<TensorSpec> {
-        let dtype = if self.precision == Precision::Bf16 { DType::BF16 } else { DType::F32 };
+        let dtype = self.precision.saved();
         self.list.iter().flat_map(|parameter| parameter.tensor_specs(prefix, dtype)).collect()
     }
 

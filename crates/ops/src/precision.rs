@@ -32,4 +32,28 @@ impl Precision {
             Precision::Bf16 => DType::BF16,
         }
     }
+
+    /// The element type of its parameters in a file. (Those of a q8_0 policy are never written.)
+    pub const fn saved(self) -> DType {
+        match self {
+            Precision::F32 | Precision::Q8 => DType::F32,
+            Precision::Bf16 => DType::BF16,
+        }
+    }
+
+    /// Whether a policy in it has a backward.
+    pub const fn is_trainable(self) -> bool {
+        match self {
+            Precision::F32 | Precision::Bf16 => true,
+            Precision::Q8 => false,
+        }
+    }
+
+    /// Whether the optimizer keeps an f32 master of each parameter, which is too coarse to take small steps itself.
+    pub const fn has_masters(self) -> bool {
+        match self {
+            Precision::F32 | Precision::Q8 => false,
+            Precision::Bf16 => true,
+        }
+    }
 }

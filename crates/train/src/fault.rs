@@ -3,7 +3,7 @@
 //! Off unless [`crate::Trainer::plant_fault`] is called. A logprob difference of 0 proves something only if a fault makes it non-zero.
 
 use gradus_model::{Model, ParameterKind};
-use gradus_ops::{Backend, Precision};
+use gradus_ops::Backend;
 
 use crate::Result;
 
@@ -27,7 +27,7 @@ fn move_a_weight_by_an_ulp<B: Backend>(model: &mut Model<B>) -> Result<()> {
     let mut value = [0.0f32];
     model.backend.store_row_major(&norm.weight, 0, &mut value)?;
     // A bf16 value is the upper half of an f32.
-    let ulp = if model.precision == Precision::Bf16 { 1 << 16 } else { 1 };
+    let ulp = 1 << (u32::BITS as usize - 8 * model.precision.activations().bytes());
     value[0] = f32::from_bits(value[0].to_bits() + ulp);
     model.backend.load_row_major(&mut norm.weight, 0, &value)?;
     Ok(())

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use gradus_model::{Model, Parameters, stream};
-use gradus_ops::{AdamW, Backend, OptimizerValues, Precision};
+use gradus_ops::{AdamW, Backend, OptimizerValues};
 use gradus_tensor::{Checkpoint, DType, SafetensorsWriter, TensorSpec};
 
 use crate::Result;
@@ -98,7 +98,7 @@ impl<B: Backend> Optimizer<B> {
     /// The lists of optimizer.safetensors in the order in which they are written.
     fn lists(&self, model: &Model<B>) -> Vec<(OptimizerValues, &'static str, DType)> {
         let has_masters = match self {
-            Optimizer::Made(_) => model.precision == Precision::Bf16,
+            Optimizer::Made(_) => model.precision.has_masters(),
             Optimizer::Unmade(masters) => masters.is_some(),
         };
         let masters = has_masters.then_some((OptimizerValues::Master, MASTER, DType::F32));

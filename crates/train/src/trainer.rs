@@ -57,7 +57,7 @@ impl<B: Backend> Trainer<B> {
     /// As [`Trainer::new`], for a policy that was loaded from a Hugging Face folder: the masters of a bf16 policy begin as the folder's own
     /// values. Its files stay open until the first step.
     pub fn of_folder(folder: &Path, precision: Precision) -> Result<Self> {
-        let masters = if precision == Precision::Bf16 { Masters::of_folder(folder)? } else { None };
+        let masters = if precision.has_masters() { Masters::of_folder(folder)? } else { None };
         Ok(Self::resumed(0, Optimizer::Unmade(masters)))
     }
 

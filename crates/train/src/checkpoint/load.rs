@@ -57,11 +57,11 @@ fn load_trainer<B: Backend>(checkpoint: &VerifiedCheckpoint, model: &mut Model<B
     })?;
     let has = |prefix: &str| file.names().any(|name| name.starts_with(prefix));
     let (has_masters, has_moments) = (has(MASTER), has(FIRST_MOMENT));
-    if model.precision != Precision::Bf16 {
+    if !model.precision.has_masters() {
         if has_masters {
             model.parameters.read(&model.backend, MASTER, &file)?;
         }
-        if model.precision == Precision::Q8 || !has_moments {
+        if !model.precision.is_trainable() || !has_moments {
             return Ok(Trainer::resumed(steps, Optimizer::Unmade(None)));
         }
     }
