@@ -315,6 +315,8 @@ export interface NativeStepOptions {
   ratioClipHigh?: number
   /** Most tokens in one micro-batch. */
   microBatchTokens: number
+  /** The run's seed, by which a GPU rounds the moments that it keeps in bf16; absent: 0. */
+  seed?: bigint
 }
 
 /** A policy of random weights from a config.json's text. */

@@ -218,7 +218,7 @@ async function rlPhase(stage: Stage, index: number, context: PhaseContext): Prom
 
 function optimizerOf(config: SftConfig | Stage, run: ResolvedRun): Omit<OptimizerOptions, "learningRate"> {
   const { betas, weightDecay, epsilon, maxGradNorm } = config;
-  return { betas, weightDecay, epsilon, maxGradNorm, microBatchTokens: run.microBatchTokens };
+  return { betas, weightDecay, epsilon, maxGradNorm, microBatchTokens: run.microBatchTokens, seed: run.seed };
 }
 
 function endRules({ steps, plateau }: Stage["end"]): StageEndRules {

@@ -72,16 +72,41 @@ fn losses_in_bf16_follow_those_of_pytorch_in_f32() {
         let row = |&(row, target): &(u32, u32)| TrainRow { row, target, weight, inv_t: 1.0, sampler_logprob: None };
         let tokens = gradus_model::TokenBatch { tokens: golden.tokens.clone(), cu_seqlens: golden.cu_seqlens.clone() };
         let batch = TrainBatch { tokens, rows: rows.iter().map(row).collect() };
-        let folder = tempfile::tempdir().unwrap();
-        let exact = Model::load(&golden.folder, backend(), Precision::F32).unwrap();
-        let start = save(&exact, &Trainer::new(), folder.path(), 0).unwrap();
-        let LoadedCheckpoint { mut model, mut trainer, .. } = load(&start, Some(Precision::Bf16));
+        let mut model = Model::load(&golden.folder, backend(), Precision::Bf16).unwrap();
+        let mut trainer = Trainer::of_folder(&golden.folder, Precision::Bf16).unwrap();
         for (step, expected) in golden.step_losses.iter().enumerate() {
             let options = StepOptions { weight_decay: 0.01, ..options() };
             let loss = trainer.step(&mut model, &batch, &options).unwrap().loss;
             assert!((loss / expected - 1.0).abs() < 4e-3, "{case}, step {step}: {loss}, PyTorch has {expected}");
         }
     }
+}
+
+/// Also where the policy is saved before its first step, and goes on from there.
+#[test]
+fn masters_begin_as_the_values_of_an_f32_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let exact = model_in(4, Precision::F32);
+    let source = folder.path().join("source");
+    std::fs::create_dir(&source).unwrap();
+    exact.save_weights(&source).unwrap();
+    let mut model = Model::load(&source, backend(), Precision::Bf16).unwrap();
+    let mut trainer = Trainer::of_folder(&source, Precision::Bf16).unwrap();
+    assert_eq!(trainer.memory().optimizer, 0);
+    let start = save(&model, &trainer, folder.path(), 0).unwrap();
+    assert_eq!(stored(&start.join("optimizer.safetensors"), "master.", &model), weight_bits(&exact));
+    // The files are open: the folder may go.
+    std::fs::remove_dir_all(&source).unwrap();
+    let still = StepOptions { learning_rate: 0.0, ..options() };
+    trainer.step(&mut model, &batch(0, &LENGTHS), &still).unwrap();
+    let path = save(&model, &trainer, folder.path(), 1).unwrap();
+    assert_eq!(stored(&path.join("optimizer.safetensors"), "master.", &model), weight_bits(&exact));
+
+    let losses = train(&mut model, &mut trainer, 1..3);
+    let LoadedCheckpoint { mut model, mut trainer, .. } = load(&start, None);
+    assert_eq!(trainer.memory().optimizer, 0);
+    trainer.step(&mut model, &batch(0, &LENGTHS), &still).unwrap();
+    assert_eq!(train(&mut model, &mut trainer, 1..3), losses);
 }
 
 #[test]

@@ -41,6 +41,7 @@ export type OptimizerOptions = {
   readonly epsilon?: number;
   readonly maxGradNorm?: number;
   readonly microBatchTokens?: number;
+  readonly seed?: bigint | number;
 };
 
 /** A step as it is recorded: its prompts, the epoch that they are of, and its number in the stage, from 0. */

@@ -40,6 +40,8 @@ export type StepOptions = {
   readonly maxGradNorm?: number;
   readonly ratioClip?: { readonly low: number; readonly high: number };
   readonly microBatchTokens?: number;
+  /** The run's: decides how a device rounds the moments that it keeps in bf16. */
+  readonly seed?: bigint | number;
 };
 
 /** What an update did. `skipped` names why nothing moved, or is null. `seconds` is the update's own time. */

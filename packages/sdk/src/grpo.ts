@@ -123,7 +123,7 @@ export async function* grpo<P extends TaskPrompt>(
     lossAggMode: read.lossAggMode,
     advantageStd: read.advantageStd,
     dropZeroVariance: read.dropZeroVariance,
-    optimizer: optimizerSettings({ ...read, learningRate, warmupSteps }),
+    optimizer: { ...optimizerSettings({ ...read, learningRate, warmupSteps }), seed: read.seed },
     end: steps === undefined ? {} : { steps },
     maxSkippedInARow: read.maxSkippedInARow,
     state: read.state ?? startLoop(),

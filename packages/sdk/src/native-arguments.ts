@@ -79,6 +79,7 @@ export function nativeStepOptions(options: Omit<z.output<typeof stepOptions>, "w
     ...(maxGradNorm !== Number.POSITIVE_INFINITY && { maxGradNorm }),
     ...(ratioClip && { ratioClipLow: ratioClip.low, ratioClipHigh: ratioClip.high }),
     microBatchTokens,
+    seed: BigInt(options.seed),
   };
 }
 

@@ -161,6 +161,8 @@ export const stepOptions = z.strictObject({
   ratioClip: z.strictObject({ low: notNegative, high: notNegative }).optional(),
   /** Most tokens in one pass; changes memory and rounding, nothing else. */
   microBatchTokens: count.default(4096),
+  /** The run's: decides how a GPU rounds the moments that it keeps in bf16. */
+  seed: seed.default(0),
 });
 
 export const packedTokens = z.strictObject({

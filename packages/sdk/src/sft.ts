@@ -91,7 +91,7 @@ export async function* sft(options: SftOptions): AsyncGenerator<StepRecord, Stag
   const loop = sftLoop({
     policy,
     batches: sftBatches(tokenized, { batchSize, seed: key, ...(passes !== undefined && { epochs: passes }) }),
-    optimizer: optimizerSettings(read),
+    optimizer: { ...optimizerSettings(read), seed: key },
     ...(steps !== undefined && { steps }),
     maxSkippedInARow,
     state: state ?? startLoop(),
