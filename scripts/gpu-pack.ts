@@ -100,10 +100,18 @@ async function addSimulator(folder: string): Promise<void> {
   copyFileSync(simulatorPath(root), join(folder, "lib", basename(simulatorPath(root))));
 }
 
-/** The tests of crates/cuda that run on any device, and its examples. */
+/** Tests of crates/cuda that are about the simulator alone. */
+const simulatorTests = ["driver", "memory"];
+const examples = ["bench_ops", "check_large"];
+
+/** The tests of crates/cuda that run on any device with the models that they know, and its examples. */
 async function addPrograms(folder: string): Promise<void> {
+  const tests = readdirSync(join(root, "crates", "cuda", "tests"))
+    .filter((name) => name.endsWith(".rs"))
+    .map((name) => name.slice(0, -".rs".length))
+    .filter((name) => !simulatorTests.includes(name));
   const command = "cargo build --release --package gradus-cuda --message-format json-render-diagnostics".split(" ");
-  const targets = "--test families --test matmul --example bench_ops --example check_large".split(" ");
+  const targets = [...tests.flatMap((name) => ["--test", name]), ...examples.flatMap((name) => ["--example", name])];
   const output = await told([...command, ...targets]);
   mkdirSync(join(folder, "bin"));
   for (const [, name = "", path = ""] of output.matchAll(
@@ -113,8 +121,9 @@ async function addPrograms(folder: string): Promise<void> {
     copyFileSync(path, program);
     await told(["strip", program]);
   }
-  const found = readdirSync(join(folder, "bin")).length;
-  if (found !== 4) throw new Error(`cargo made ${found} programs, expected 4`);
+  const [found, expected] = [readdirSync(join(folder, "bin")).length, tests.length + examples.length];
+  if (found !== expected) throw new Error(`cargo made ${found} programs, expected ${expected}`);
+  cpSync(join(root, "crates", "testing", "golden"), join(folder, "golden"), { recursive: true });
 }
 
 /** The TypeScript in one file, and the native library beside it. */

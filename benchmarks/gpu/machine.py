@@ -90,7 +90,7 @@ class Bundle:
         return self.made("bun", lambda fresh: decompress(packed, fresh))
 
     def environment(self):
-        env = dict(os.environ, GRADUS_CUDA_SIM=self.path("lib", "libgradus_cuda_sim.so"))
+        env = dict(os.environ, GRADUS_CUDA_SIM=self.path("lib", "libgradus_cuda_sim.so"), GRADUS_GOLDEN=self.path("golden"))
         if self.has("gradus.kernels"):
             env["GRADUS_KERNELS"] = self.path("gradus.kernels")
         return env

@@ -187,7 +187,7 @@ def recipe(part, device, arguments):
     with tempfile.TemporaryDirectory() as folder:
         command = [bun, part.bundle.path(*program), "--preset", "tiny", "--device", device, "--dtype", "bf16", *arguments]
         finished = part.bundle.run(command, part.deadline, folder=folder)
-    said = [line.strip() for line in finished.out.splitlines() if line.strip().startswith(("evaluation", "rl", "sft"))]
+    said = [line.strip() for line in finished.out.splitlines() if line.strip().startswith("evaluation")]
     work = " ".join(["recipe tiny", *arguments, "on", device])
     add(part, {"work": work, "ok": finished.code == 0, "note": said[-1] if said else None})
     settle(part, finished, work)

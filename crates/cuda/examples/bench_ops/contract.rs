@@ -15,7 +15,7 @@ pub fn run(bench: &Bench) {
         vec![(4608, 3584), (3584, 3584), (37888, 3584), (3584, 18944)]
     };
     for m in [1, 8, 64, 256] {
-        step(bench, bench.size(m, m.min(9)), &layer);
+        step(bench, bench.size(m, m.min(40)), &layer);
     }
 }
 
