@@ -133,7 +133,9 @@ mod tests {
                 let taken: Vec<Cut> = sizes.iter().map(|pages| cuts.take(pages * ALIGNMENT)).collect();
                 let all_fit = taken.iter().all(|cut| cut.first.is_some());
                 assert_eq!(all_fit, round > 0, "round {round}, phase {phase}");
-                taken.iter().for_each(|cut| cuts.give_back(cut));
+                for cut in &taken {
+                    cuts.give_back(cut);
+                }
             }
         }
         assert_eq!(cuts.capacity(), 8 * ALIGNMENT);
