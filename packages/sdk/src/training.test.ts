@@ -234,10 +234,12 @@ test("a policy in q8_0 is refused by step, checkpoint and save, by name", async 
 test("a limit on activations is kept by computing more again, with the same bits", async () => {
   const run = async (activationBytesMax?: number) => {
     const own = await tinyPolicy({ ...(activationBytesMax !== undefined && { activationBytesMax }) });
+    const { gateUpRecomputed, layersRecomputed } = await own.planMemory({ sequenceTokens: 40, sequences: 3 });
     const batch = await own.rollout([Uint32Array.of(1, 2, 3)], rollout);
     const metrics = await own.step(batch, { weights: signs(batch, 3), learningRate: 1e-2 });
     const [score] = await own.score([Uint32Array.of(1, 2, 3, 4)]);
     const memory = await own.memory();
+    expect(memory).toMatchObject({ gateUpRecomputed, layersRecomputed });
     await own.close();
     return { bits: { ...metrics, seconds: 0, score }, memory };
   };
