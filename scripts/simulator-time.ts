@@ -1,5 +1,5 @@
 // `bun scripts/simulator-time.ts`: runs every test that needs the simulator and tells how long each suite takes; all of them are to end
-// within five minutes on two cores. `bun run test` runs the same tests among the others.
+// within five minutes on two cores. After `bun run setup`, whose native engine the last suite loads. `bun run test` runs the same tests.
 import { join } from "node:path";
 import { argumentsOf } from "./arguments.ts";
 import { buildSimulator } from "./kernel-compile.ts";
