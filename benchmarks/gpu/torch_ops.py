@@ -189,7 +189,7 @@ def adamw(elements):
     parameter = torch.randn(elements, device=device, requires_grad=True)
     parameter.grad = torch.randn(elements, device=device)
     optimizer = torch.optim.AdamW([parameter], lr=1e-6, fused=True)
-    # Without the bf16 weight, which torch writes in a pass of its own.
+    # In f32 throughout, 28 bytes an element to our 20, and without the bf16 weight, which torch writes in a pass of its own.
     return 28 * elements, {"torch fused": optimizer.step}
 
 
