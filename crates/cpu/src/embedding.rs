@@ -3,10 +3,11 @@
 use crate::CpuBackend;
 use crate::activation::{Activation, is_bf16, load_rest, run_rows, store_rest};
 use crate::buffer::{Buffer, PANEL, Weight};
+use crate::disjoint::DisjointMut;
 use crate::level::Level;
 use crate::memory_ops::add_range;
 use crate::packing::{read_row, set_row};
-use crate::pool::{DisjointMut, run_ranges};
+use crate::pool::run_ranges;
 use crate::vector::{Vector, dispatch_vector};
 use gradus_ops::{Error, LANES, Result};
 use half::bf16;

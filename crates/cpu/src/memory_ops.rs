@@ -3,7 +3,7 @@
 use crate::CpuBackend;
 use crate::activation::{is_bf16, load_rest, run_rows, store_rest};
 use crate::buffer::{Buffer, range_end};
-use crate::pool::DisjointMut;
+use crate::disjoint::DisjointMut;
 use crate::vector::{Vector, dispatch_vector};
 use gradus_ops::{LANES, Result};
 use gradus_tensor::Element;

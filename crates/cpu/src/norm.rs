@@ -5,8 +5,9 @@
 use crate::CpuBackend;
 use crate::activation::{Activation, is_bf16, load_rest, run_rows, store_rest};
 use crate::buffer::{Buffer, Weight};
+use crate::disjoint::DisjointMut;
 use crate::memory_ops::add_range;
-use crate::pool::{DisjointMut, run_ranges};
+use crate::pool::run_ranges;
 use crate::vector::{Vector, dispatch_vector, dot};
 use gradus_ops::{GRADIENT_BLOCK, LANES, Result, RmsNormShape};
 use half::bf16;

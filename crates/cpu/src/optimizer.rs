@@ -5,9 +5,10 @@
 use crate::CpuBackend;
 use crate::bfloat16::{pair, rounded};
 use crate::buffer::{PANEL, Weight};
+use crate::disjoint::DisjointMut;
 use crate::level::{Level, dispatch};
 use crate::optimizer_state::{OptimizerState, quantised};
-use crate::pool::{DisjointMut, Pool, run_ranges};
+use crate::pool::{Pool, run_ranges};
 use gradus_ops::{AdamW, AdamWFactors, Error, LANES, Precision, Result};
 use std::sync::PoisonError;
 

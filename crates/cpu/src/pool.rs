@@ -4,10 +4,10 @@
 //! done it takes from the others', because a busy neighbour on one core must not hold up the whole op. Which thread runs a task never
 //! changes a result. Idle workers spin for a moment (the next op follows within microseconds), then sleep.
 
+use crate::blocked_signals::BlockedSignals;
 use crate::floating_point::ContractMode;
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
-use std::marker::PhantomData;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -253,68 +253,6 @@ fn spin_until(mut condition: impl FnMut() -> bool) -> bool {
 /// No invariant of these mutexes can be broken by a panic of their holder.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// All signals blocked in this thread until dropped; threads spawned meanwhile keep them blocked, so that the process's
-/// handlers (JavaScript's) never run on a worker.
-struct BlockedSignals {
-    former: libc::sigset_t,
-}
-
-impl BlockedSignals {
-    fn new() -> BlockedSignals {
-        // SAFETY: plain calls on two live signal sets; a zeroed set is a valid value to overwrite.
-        unsafe {
-            let mut all: libc::sigset_t = std::mem::zeroed();
-            let mut former: libc::sigset_t = std::mem::zeroed();
-            libc::sigfillset(&raw mut all);
-            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut former);
-            BlockedSignals { former }
-        }
-    }
-}
-
-impl Drop for BlockedSignals {
-    fn drop(&mut self) {
-        // SAFETY: restores the mask that `new` read.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.former, std::ptr::null_mut()) };
-    }
-}
-
-/// A mutable slice of which the tasks of one run write disjoint parts.
-pub struct DisjointMut<'a, T> {
-    pointer: *mut T,
-    len: usize,
-    lifetime: PhantomData<&'a mut [T]>,
-}
-
-// SAFETY: `range` demands that parts handed out do not overlap, so threads never share an element.
-unsafe impl<T: Send> Sync for DisjointMut<'_, T> {}
-// SAFETY: as a mutable slice of T.
-unsafe impl<T: Send> Send for DisjointMut<'_, T> {}
-
-impl<'a, T> DisjointMut<'a, T> {
-    pub fn new(slice: &'a mut [T]) -> DisjointMut<'a, T> {
-        DisjointMut { pointer: slice.as_mut_ptr(), len: slice.len(), lifetime: PhantomData }
-    }
-
-    /// Elements `start..start + len`. Panics outside the slice.
-    ///
-    /// # Safety
-    /// No other part that overlaps this one may be alive.
-    #[allow(clippy::mut_from_ref)]
-    #[inline]
-    pub unsafe fn range(&self, start: usize, len: usize) -> &mut [T] {
-        assert!(start <= self.len && len <= self.len - start, "part {start}+{len} of {} elements", self.len);
-        // SAFETY: inside the slice, exclusively borrowed for 'a, and disjoint by the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(self.pointer.add(start), len) }
-    }
-
-    /// The address of the first element, for kernels that write strided tiles.
-    #[inline]
-    pub fn as_mut_ptr(&self) -> *mut T {
-        self.pointer
-    }
 }
 
 /// Runs `body(start, end)` over `0..len` cut into ranges of `grain` (the last one may be shorter).

@@ -3,8 +3,9 @@
 use crate::CpuBackend;
 use crate::activation::{Activation, is_bf16, load_rest, run_rows, store_rest};
 use crate::buffer::{Buffer, Weight};
+use crate::disjoint::DisjointMut;
 use crate::norm::{RowNorm, add_partials, normalise};
-use crate::pool::{DisjointMut, run_ranges};
+use crate::pool::run_ranges;
 use crate::vector::{Vector, dispatch_vector};
 use gradus_ops::{AttentionShape, GRADIENT_BLOCK, LANES, Result};
 use half::bf16;

@@ -3,8 +3,8 @@
 use crate::CpuBackend;
 use crate::activation::{TASK_ELEMENTS, is_bf16, run_rows};
 use crate::buffer::{Buffer, range_end};
+use crate::disjoint::DisjointMut;
 use crate::memory_ops::add_range;
-use crate::pool::DisjointMut;
 use gradus_ops::{Error, Result};
 use gradus_tensor::Element;
 use half::bf16;

@@ -5,9 +5,10 @@
 use crate::CpuBackend;
 use crate::activation::{load_rest, store_rest};
 use crate::buffer::Buffer;
+use crate::disjoint::DisjointMut;
 use crate::lanes;
 use crate::math::{exp, log};
-use crate::pool::{DisjointMut, run_ranges};
+use crate::pool::run_ranges;
 use crate::vector::{Vector, dispatch_vector, maximum};
 use gradus_ops::{Error, LANES, LossRows, Result};
 

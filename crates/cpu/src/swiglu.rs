@@ -3,8 +3,8 @@
 use crate::CpuBackend;
 use crate::activation::{Activation, is_bf16, load_rest, run_rows, store_rest};
 use crate::buffer::Buffer;
+use crate::disjoint::DisjointMut;
 use crate::math::sigmoid;
-use crate::pool::DisjointMut;
 use crate::vector::{Vector, dispatch_vector, prefetch_after};
 use gradus_ops::{LANES, Result};
 use half::bf16;

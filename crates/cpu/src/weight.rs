@@ -1,11 +1,12 @@
 //! Parameters packed in panels of 16 rows, as the matmul's micro-kernels read them, in three precisions.
 
 use crate::buffer::range_end;
+use crate::disjoint::DisjointMut;
 use crate::floating_point::ContractMode;
 use crate::matmul::quantised::{self, BLOCK, WeightBlock};
 use crate::memory::Memory;
 use crate::packing;
-use crate::pool::{DisjointMut, Pool};
+use crate::pool::Pool;
 use gradus_ops::{Error, Precision, Result};
 
 /// Rows in one panel of a packed weight: the width of the matmul's micro-kernels.

@@ -1,5 +1,5 @@
 //! Matrix products against f64 references at odd sizes, and exactly equal between levels, thread counts and batch sizes.
-// A helper of tests may fail them.
+// What tests share may fail them.
 #![allow(clippy::unwrap_used)]
 
 use gradus_cpu::{Buffer, CpuBackend, Level, Weight};

@@ -1,6 +1,6 @@
 //! bf16 products: their one chain of pairs written out in plain Rust, and exactly equal on every level, thread count and
 //! batch size.
-// A helper of tests may fail them.
+// What tests share may fail them.
 #![allow(clippy::unwrap_used)]
 
 use gradus_cpu::{Buffer, CpuBackend, Level, Weight};

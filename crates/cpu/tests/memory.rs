@@ -1,5 +1,5 @@
 //! Buffers and weights: what is written is read back, and what does not fit is refused by name.
-// A helper of tests may fail them.
+// What tests share may fail them.
 #![allow(clippy::unwrap_used)]
 
 use gradus_cpu::{CpuBackend, Level};

@@ -1,5 +1,5 @@
 //! The optimizer against f64 references, exactly equal between levels and thread counts.
-// A helper of tests may fail them.
+// What tests share may fail them.
 #![allow(clippy::unwrap_used)]
 
 use gradus_cpu::{CpuBackend, Level, OptimizerState, Weight};

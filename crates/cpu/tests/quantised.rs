@@ -1,5 +1,5 @@
 //! The q8_0 product against the contract written out in plain arithmetic: equal bits at every level, thread count and batch.
-// A helper of tests may fail them.
+// What tests share may fail them.
 #![allow(clippy::unwrap_used)]
 
 mod device;

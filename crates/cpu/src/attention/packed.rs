@@ -9,7 +9,7 @@ use super::sequences::{Fill, PageTokens, Sequences, tokens_of_turn};
 use super::tokens_of_task;
 use crate::CpuBackend;
 use crate::buffer::Buffer;
-use crate::pool::DisjointMut;
+use crate::disjoint::DisjointMut;
 use gradus_ops::{AttentionShape, KEY_SPLIT, PAGE_TOKENS, Result};
 use gradus_tensor::DType;
 use half::bf16;

@@ -7,7 +7,7 @@ use super::scratch::{Arena, lines};
 use super::{check_heads, tokens_of_task};
 use crate::CpuBackend;
 use crate::buffer::Buffer;
-use crate::pool::DisjointMut;
+use crate::disjoint::DisjointMut;
 use gradus_ops::{AttentionShape, Error, KvPageShape, PAGE_TOKENS, Result};
 use gradus_tensor::DType;
 use half::bf16;

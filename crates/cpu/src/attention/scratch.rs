@@ -1,6 +1,7 @@
 //! The memory of one attention op: one stretch of the backend's scratch, cut into arrays, and a part for each thread that works.
 
-use crate::pool::{DisjointMut, Pool};
+use crate::disjoint::DisjointMut;
+use crate::pool::Pool;
 use bytemuck::Pod;
 use std::mem::take;
 

@@ -3,8 +3,9 @@
 use super::pages::page_elements;
 use super::registers::Stored;
 use super::transpose::{copy_page, transpose_page};
+use crate::disjoint::DisjointMut;
 use crate::level::Level;
-use crate::pool::{DisjointMut, Pool};
+use crate::pool::Pool;
 use bytemuck::{Pod, Zeroable};
 use gradus_ops::{AttentionShape, Error, PAGE_TOKENS, Result};
 use std::ops::Range;

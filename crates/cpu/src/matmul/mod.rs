@@ -20,7 +20,7 @@ pub(crate) mod quantised;
 
 use crate::CpuBackend;
 use crate::buffer::{Buffer, Weight};
-use crate::pool::DisjointMut;
+use crate::disjoint::DisjointMut;
 use gradient::WeightGradient;
 use gradus_ops::{Error, Precision, Result};
 use gradus_tensor::DType;

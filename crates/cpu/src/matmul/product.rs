@@ -10,8 +10,9 @@ use super::plan::{
 };
 use crate::CpuBackend;
 use crate::bfloat16::from_f32;
+use crate::disjoint::DisjointMut;
 use crate::level::{Level, dispatch};
-use crate::pool::{DisjointMut, run_ranges};
+use crate::pool::run_ranges;
 use crate::scratch::with_room;
 use gradus_ops::Result;
 use half::bf16;

@@ -2,7 +2,7 @@
 
 use crate::CpuBackend;
 use crate::buffer::Buffer;
-use crate::pool::DisjointMut;
+use crate::disjoint::DisjointMut;
 use gradus_ops::{Error, LogitAdjustments, Result};
 
 /// See [`gradus_ops::Backend::adjust_logits`].

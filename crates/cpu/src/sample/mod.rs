@@ -8,8 +8,9 @@ pub(crate) use adjust::{adjust_logits, restore_logits};
 
 use crate::CpuBackend;
 use crate::buffer::Buffer;
+use crate::disjoint::DisjointMut;
 use crate::level::Level;
-use crate::pool::{DisjointMut, run_ranges};
+use crate::pool::run_ranges;
 use crate::softmax::checked_inverse_temperatures;
 use draw::{RowPass, draw, first_equal, row_pass};
 use gradus_ops::philox::{number, uniform};

@@ -17,7 +17,8 @@ pub(crate) use block::{BLOCK, WeightBlock, read_row, set_row};
 
 use crate::CpuBackend;
 use crate::buffer::PANEL;
-use crate::pool::{DisjointMut, run_ranges};
+use crate::disjoint::DisjointMut;
+use crate::pool::run_ranges;
 use block::{InputBlock, quantise_rows};
 use gradus_ops::Result;
 use kernel::{Kernels, Tile};
