@@ -39,8 +39,12 @@ __device__ __forceinline__ void attention_tile(const AttentionParams& p) {
   const auto copy_values = [&](uint32_t tile, uint32_t first) {
     TileLoader<kKeyBlock, D, kThreads>(values, ld, place.length, p.head_dim, first, 0).copy(tile);
   };
-  OnlineSoftmax<D> result;
-  attend(result, queries, position, true, last, p.scale, keys_tile, values_tile, copy_keys, copy_values);
+  OnlineSoftmax<D> result, split;
+  result.clear();
+  attend(split, queries, position, true, 0, last, p.scale, keys_tile, values_tile, copy_keys, copy_values, [&] {
+    result.merge(split);
+    split.clear();
+  });
 #pragma unroll
   for (int row = 0; row < 2; ++row) {
     if (position[row] >= place.length) continue;

@@ -93,6 +93,24 @@ __device__ __forceinline__ void multiply_rounded(float (&sums)[D / 8][4], const 
   }
 }
 
+/// How a row's sums so far and those of a later split are added: both are taken to the larger maximum.
+struct SplitMerge {
+  float largest, before, after;
+
+  __device__ __forceinline__ SplitMerge(float earlier, float later) {
+    largest = larger(later, earlier);
+    const float base = largest > -kInfinity ? largest : 0.0f;
+    before = exp_f32(earlier - base);
+    after = exp_f32(later - base);
+  }
+  __device__ __forceinline__ float add(float earlier, float later) const {
+    return fused(earlier, before, later * after);
+  }
+};
+
+/// An element of the output. Adding 0 makes one number of the two zeros, which a masked block may have exchanged.
+__device__ __forceinline__ float attended_value(float out, float sum) { return out / sum + 0.0f; }
+
 /// Softmax · V of 16 rows so far; a thread has rows lane / 4 (index 0) and lane / 4 + 8 (index 1).
 template <int D>
 struct OnlineSoftmax {
@@ -161,24 +179,20 @@ struct OnlineSoftmax {
   __device__ __forceinline__ void merge(const OnlineSoftmax& later) {
 #pragma unroll
     for (int row = 0; row < 2; ++row) {
-      const float highest = larger(later.largest[row], largest[row]);
-      const float base = highest > -kInfinity ? highest : 0.0f;
-      const float before = exp_f32(largest[row] - base);
-      const float after = exp_f32(later.largest[row] - base);
-      sum[row] = fused(sum[row], before, later.sum[row] * after);
-      largest[row] = highest;
+      const SplitMerge split(largest[row], later.largest[row]);
+      sum[row] = split.add(sum[row], later.sum[row]);
+      largest[row] = split.largest;
 #pragma unroll
       for (int j = 0; j < D / 8; ++j) {
 #pragma unroll
-        for (int e = 2 * row; e < 2 * row + 2; ++e) out[j][e] = fused(out[j][e], before, later.out[j][e] * after);
+        for (int e = 2 * row; e < 2 * row + 2; ++e) out[j][e] = split.add(out[j][e], later.out[j][e]);
       }
     }
   }
 
   __device__ __forceinline__ float lse(int row) const { return largest[row] + log_f32(sum[row]); }
 
-  /// Element j, e of out / sum. Adding 0 makes one number of the two zeros, which a masked block may have exchanged.
-  __device__ __forceinline__ float value(int j, int e) const { return out[j][e] / sum[e / 2] + 0.0f; }
+  __device__ __forceinline__ float value(int j, int e) const { return attended_value(out[j][e], sum[e / 2]); }
 
   /// Writes the `count` first elements of a row of the output.
   __device__ __forceinline__ void store(bf16* to, int row, uint32_t count) const {
@@ -188,23 +202,32 @@ struct OnlineSoftmax {
       if (col < count) *reinterpret_cast<bf16x2*>(to + col) = to_bf16x2(value(j, 2 * row), value(j, 2 * row + 1));
     }
   }
+
+  /// Writes the `count` first elements of a row's sums, its maximum and its sum, for merge_splits.
+  __device__ __forceinline__ void store_partial(float* to, int row, uint32_t count) const {
+#pragma unroll
+    for (uint32_t j = 0; j < D / 8; ++j) {
+      const uint32_t col = j * 8 + lane_index() % 4 * 2;
+      if (col < count) store_vector(to + col, Vector<float, 2>{{out[j][2 * row], out[j][2 * row + 1]}});
+    }
+    if (lane_index() % 4 == 0) store_vector(to + count, Vector<float, 2>{{largest[row], sum[row]}});
+  }
 };
 
-/// The blocks of keys of a tile of queries: copies of the next keys run beside the softmax, those of values beside the
-/// scores. `copy_keys(tile, first)` and `copy_values(tile, first)` start the copies of 128 rows from key `first` on.
-/// Warps that have no queries (`is_working` false) only copy. `last`: the highest position of the block's queries.
-template <int D, class CopyKeys, class CopyValues>
-__device__ __forceinline__ void attend(OnlineSoftmax<D>& whole, const Queries<D>& queries,
-                                       const uint32_t (&position)[2], bool is_working, uint32_t last, float scale,
-                                       uint32_t keys_tile, uint32_t values_tile, CopyKeys copy_keys,
-                                       CopyValues copy_values) {
+/// The blocks of keys from `begin` to `last` of a tile of queries: copies of the next keys run beside the softmax, those
+/// of values beside the scores. `copy_keys(tile, first)` and `copy_values(tile, first)` start the copies of 128 rows from
+/// key `first` on. Warps that have no queries (`is_working` false) only copy. `begin` is where a split begins; where one
+/// ends, `end_split()` takes what `split` holds. `last`: the highest position of the block's queries, or of the split.
+template <int D, class CopyKeys, class CopyValues, class EndSplit>
+__device__ __forceinline__ void attend(OnlineSoftmax<D>& split, const Queries<D>& queries,
+                                       const uint32_t (&position)[2], bool is_working, uint32_t begin, uint32_t last,
+                                       float scale, uint32_t keys_tile, uint32_t values_tile, CopyKeys copy_keys,
+                                       CopyValues copy_values, EndSplit end_split) {
   using Tile = SharedTile<kKeyBlock, D>;
-  OnlineSoftmax<D> split;
-  whole.clear();
   split.clear();
-  copy_keys(keys_tile, 0u);
+  copy_keys(keys_tile, begin);
   ptx::cp_async_commit();
-  for (uint32_t first = 0; first <= last; first += kKeyBlock) {
+  for (uint32_t first = begin; first <= last; first += kKeyBlock) {
     ptx::cp_async_wait_group<0>();
     // The keys are there, and every warp has left the values of the block before.
     __syncthreads();
@@ -219,10 +242,6 @@ __device__ __forceinline__ void attend(OnlineSoftmax<D>& whole, const Queries<D>
     ptx::cp_async_wait_group<1>();
     __syncthreads();
     if (is_working) multiply_rounded<D, kKeyBlock, Tile>(split.out, scores, values_tile);
-    const bool ends_split = (first + kKeyBlock) % kKeySplit == 0 || first + kKeyBlock > last;
-    if (ends_split) {
-      whole.merge(split);
-      split.clear();
-    }
+    if ((first + kKeyBlock) % kKeySplit == 0 || first + kKeyBlock > last) end_split();
   }
 }

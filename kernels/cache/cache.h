@@ -16,15 +16,5 @@ struct KvAppendParams {
 };
 static_assert(sizeof(KvAppendParams) == 48, "mirrored in Rust");
 
-/// Page `to` becomes page `from`; page_elements = kv_heads · 16 · head_dim.
-struct KvCopyPageParams {
-  bf16* k_pages;
-  bf16* v_pages;
-  uint32_t from, to, page_elements, unused;
-};
-static_assert(sizeof(KvCopyPageParams) == 32, "mirrored in Rust");
-
-// kv_append: grid tokens. kv_copy_page: grid ceil(page_elements / 2048). head_dim is a multiple of 8.
-#define GRADUS_CACHE_KERNELS(X)        \
-  X(kv_append, KvAppendParams, 256, 0) \
-  X(kv_copy_page, KvCopyPageParams, 256, 0)
+// kv_append: grid tokens. head_dim is a multiple of 8. A page is copied by the driver: it is one stretch of memory.
+#define GRADUS_CACHE_KERNELS(X) X(kv_append, KvAppendParams, 256, 0)

@@ -1,4 +1,4 @@
-// Keys and values into pages, and a page into another: the last, partial page of a shared prompt is copied.
+// Keys and values into pages.
 // A thread moves 8 elements at a time.
 #include "cache/cache.h"
 #include "common/types.cuh"
@@ -20,13 +20,4 @@ GRADUS_KERNEL(kThreads, kv_append, KvAppendParams) {
     const Vector<bf16, 8> value = load_vector<8>(row + (p.heads + head) * p.head_dim + col);
     store_vector((is_value ? p.v_pages : p.k_pages) + to, value);
   }
-}
-
-GRADUS_KERNEL(kThreads, kv_copy_page, KvCopyPageParams) {
-  const uint32_t at = (blockIdx.x * kThreads + threadIdx.x) * 8;
-  if (at >= p.page_elements) return;
-  const int64_t from = static_cast<int64_t>(p.from) * p.page_elements + at;
-  const int64_t to = static_cast<int64_t>(p.to) * p.page_elements + at;
-  store_vector(p.k_pages + to, load_vector<8>(p.k_pages + from));
-  store_vector(p.v_pages + to, load_vector<8>(p.v_pages + from));
 }

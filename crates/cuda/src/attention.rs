@@ -4,13 +4,15 @@
 use crate::CudaBackend;
 use crate::buffer::Buffer;
 use crate::device::Call;
+use crate::driver::Address;
 use crate::kernels::{
     ATTENTION_64, ATTENTION_128, ATTENTION_BACKWARD_KV_64, ATTENTION_BACKWARD_KV_128, ATTENTION_BACKWARD_Q_64,
     ATTENTION_BACKWARD_Q_128, ATTENTION_DELTA, AttentionBackwardParams, AttentionDeltaParams, AttentionParams,
-    PAGED_ATTENTION_64, PAGED_ATTENTION_128, PagedAttentionParams,
+    MERGE_SPLITS, MergeSplitsParams, PAGED_ATTENTION_64, PAGED_ATTENTION_128, PagedAttentionParams,
 };
 use crate::scratch::scratch;
-use gradus_ops::{AttentionShape, Error, KvPageShape, Result};
+use gradus_ops::{AttentionShape, Error, KEY_SPLIT, KvPageShape, PAGE_TOKENS, Result};
+use gradus_tensor::DType;
 
 /// Elements of a head that the smaller kernels take, and those that any takes.
 const SMALL_HEAD: usize = 64;
@@ -18,9 +20,11 @@ const LARGEST_HEAD: usize = 128;
 /// Query rows of one block.
 const QUERY_ROWS: usize = 64;
 /// Query heads of one block of paged attention: the rows of one `mma.sync`.
-const PAGED_HEADS: usize = 16;
-/// Heads of one block of `attention_delta`.
-const DELTA_HEADS: usize = 8;
+const PAGED_HEADS: u32 = 16;
+/// Heads of one block of `attention_delta` and `merge_splits`.
+const HEADS_OF_BLOCK: u32 = 8;
+/// Memory for the splits of paged attention: a longer prefill goes through it in ranges of tokens.
+const PARTIALS_BYTES_MAX: usize = 64 << 20;
 
 fn check_head(op: &'static str, shape: AttentionShape) -> Result<()> {
     let AttentionShape { heads, kv_heads, head_dim } = shape;
@@ -108,7 +112,7 @@ pub(crate) fn attention_backward(
         head_dim: head_dim as u32,
         unused: 0,
     };
-    let blocks = [tokens as u32, heads.div_ceil(DELTA_HEADS) as u32, 1];
+    let blocks = [tokens as u32, params.heads.div_ceil(HEADS_OF_BLOCK), 1];
     // SAFETY: every buffer has `tokens` rows, and so has the scratch.
     unsafe { backend.launch(call, &ATTENTION_DELTA, blocks, &params)? };
     let rounded = scratch.operand(backend, call, 0, ("d_out", d_out), (tokens, q_dim))?;
@@ -138,7 +142,8 @@ pub(crate) fn attention_backward(
     unsafe { backend.launch(call, of_queries, [blocks, params.heads, 1], &params) }
 }
 
-/// Attention of `tokens` query rows over their sequences' pages, keys 0 to their positions.
+/// Attention of `tokens` query rows over their sequences' pages, keys 0 to their positions. Where the page table has room for more than one
+/// split of keys, every split is a block of its own, and a second kernel adds them in order.
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn paged_attention(
     backend: &CudaBackend,
@@ -157,7 +162,16 @@ pub(crate) fn paged_attention(
     let attention = shape.attention;
     check_head(OP, attention)?;
     let AttentionShape { heads, kv_heads, head_dim } = attention;
-    let params = PagedAttentionParams {
+    let splits = (pages_max * PAGE_TOKENS).div_ceil(KEY_SPLIT).max(1);
+    let partials_bytes = heads * splits * (head_dim + 2) * size_of::<f32>();
+    let tokens_max = if splits == 1 { tokens } else { (PARTIALS_BYTES_MAX / partials_bytes).max(1) };
+    let mut scratch = scratch(backend);
+    let partials = match splits {
+        1 => Address::NONE,
+        _ => scratch.partials(backend, tokens.min(tokens_max) * partials_bytes)?,
+    };
+    let call = Call { op: OP, shape: format_args!("[tokens {tokens}, pages {pages_max}, {attention:?}]") };
+    let whole = PagedAttentionParams {
         qkv: qkv.bf16(OP, "qkv", tokens * attention.qkv_dim())?,
         positions: positions.u32(OP, "positions", tokens)?,
         sequences: sequences.u32(OP, "sequences", tokens)?,
@@ -165,16 +179,45 @@ pub(crate) fn paged_attention(
         k_pages: k_pages.bf16(OP, "k_pages", shape.elements())?,
         v_pages: v_pages.bf16(OP, "v_pages", shape.elements())?,
         out: out.bf16_mut(OP, "out", tokens * attention.q_dim())?,
-        tokens: tokens as u32,
+        partials,
+        tokens: 0,
         pages_max: pages_max as u32,
         heads: heads as u32,
         kv_heads: kv_heads as u32,
         head_dim: head_dim as u32,
         scale: attention.scale(),
+        splits: splits as u32,
+        unused: 0,
     };
-    let call = Call { op: OP, shape: format_args!("[tokens {tokens}, pages {pages_max}, {attention:?}]") };
-    let kernel = if head_dim <= SMALL_HEAD { &PAGED_ATTENTION_64 } else { &PAGED_ATTENTION_128 };
-    let blocks = [params.tokens, params.kv_heads, (heads / kv_heads).div_ceil(PAGED_HEADS) as u32];
-    // SAFETY: lengths were checked; what the page table says is the caller's part of the op.
-    unsafe { backend.launch(call, kernel, blocks, &params) }
+    for first in (0..tokens).step_by(tokens_max.max(1)) {
+        let params = PagedAttentionParams {
+            qkv: whole.qkv.offset(first * attention.qkv_dim() * DType::BF16.bytes()),
+            positions: whole.positions.offset(first * DType::U32.bytes()),
+            sequences: whole.sequences.offset(first * DType::U32.bytes()),
+            out: whole.out.offset(first * attention.q_dim() * DType::BF16.bytes()),
+            tokens: tokens_max.min(tokens - first) as u32,
+            ..whole
+        };
+        // SAFETY: lengths were checked, and the partials have room for so many tokens; what the page table says is the caller's part of the op.
+        unsafe { attend_pages(backend, call, &params)? };
+    }
+    Ok(())
+}
+
+/// The launches of one range of tokens.
+///
+/// # Safety
+/// As of [`CudaBackend::launch`], for both kernels.
+unsafe fn attend_pages(backend: &CudaBackend, call: Call<'_>, params: &PagedAttentionParams) -> Result<()> {
+    let PagedAttentionParams { partials, positions, out, tokens, heads, kv_heads, head_dim, splits, .. } = *params;
+    let kernel = if head_dim as usize <= SMALL_HEAD { &PAGED_ATTENTION_64 } else { &PAGED_ATTENTION_128 };
+    let groups = kv_heads * (heads / kv_heads).div_ceil(PAGED_HEADS);
+    // SAFETY: the caller's promise.
+    unsafe { backend.launch(call, kernel, [tokens, groups, splits], params)? };
+    if splits == 1 {
+        return Ok(());
+    }
+    let merge = MergeSplitsParams { partials, positions, out, tokens, heads, head_dim, splits };
+    // SAFETY: the caller's promise.
+    unsafe { backend.launch(call, &MERGE_SPLITS, [tokens, heads.div_ceil(HEADS_OF_BLOCK), 1], &merge) }
 }

@@ -269,12 +269,6 @@ impl Driver for CudaDriver {
         status(unsafe { result::stream::synchronize(handle(stream)) })
     }
 
-    fn create_stream(&self) -> Status<Stream> {
-        self.enter()?;
-        let stream = status(result::stream::create(result::stream::StreamKind::NonBlocking))?;
-        Ok(Stream(stream as u64))
-    }
-
     fn create_event(&self) -> Status<Event> {
         self.enter()?;
         let event = status(result::event::create(sys::CUevent_flags::CU_EVENT_DEFAULT))?;
@@ -285,13 +279,6 @@ impl Driver for CudaDriver {
         self.enter()?;
         // SAFETY: see above.
         status(unsafe { result::event::record(mark(event), handle(stream)) })
-    }
-
-    fn wait(&self, stream: Stream, event: Event) -> Status<()> {
-        self.enter()?;
-        let flags = sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
-        // SAFETY: see above.
-        status(unsafe { result::stream::wait_event(handle(stream), mark(event), flags) })
     }
 
     fn elapsed_ms(&self, start: Event, end: Event) -> Status<f32> {

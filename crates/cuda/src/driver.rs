@@ -1,4 +1,4 @@
-//! What the backend asks of a device: memory, copies, launches, streams and events. [`crate::CudaDriver`] asks a GPU, [`crate::SimDriver`]
+//! What the backend asks of a device: memory, copies, launches and events. [`crate::CudaDriver`] asks a GPU, [`crate::SimDriver`]
 //! the simulator; the backend above knows only this trait, so that the very same code runs on both.
 
 use std::fmt;
@@ -21,7 +21,7 @@ impl Address {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stream(pub(crate) u64);
 
-/// A mark in a stream, to wait for or to measure from.
+/// A mark in a stream, to measure from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event(pub(crate) u64);
 
@@ -74,7 +74,7 @@ pub trait Driver: Send + Sync {
     fn properties(&self) -> &DeviceProperties;
     /// Free and total bytes of the device's own memory; None where it lies in the host's.
     fn memory(&self) -> Status<Option<(u64, u64)>>;
-    /// The stream that is there from the start.
+    /// The driver's one stream.
     fn stream(&self) -> Stream;
 
     /// At least `bytes` (not 0) of memory with any content, aligned to 256 bytes.
@@ -101,14 +101,10 @@ pub trait Driver: Send + Sync {
     /// Waits for all work of the stream.
     fn synchronize(&self, stream: Stream) -> Status<()>;
 
-    /// A stream that runs beside the others. It lives as long as the driver.
-    fn create_stream(&self) -> Status<Stream>;
     /// An event that measures time. It lives as long as the driver.
     fn create_event(&self) -> Status<Event>;
     /// Marks the end of what is in the stream now.
     fn record(&self, event: Event, stream: Stream) -> Status<()>;
-    /// Lets later work of the stream wait for the mark.
-    fn wait(&self, stream: Stream, event: Event) -> Status<()>;
     /// Milliseconds between two marks, once the later one is reached.
     fn elapsed_ms(&self, start: Event, end: Event) -> Status<f32>;
 }

@@ -68,8 +68,7 @@ pub struct SimDriver {
     functions: Functions,
     properties: DeviceProperties,
     seed: AtomicU64,
-    /// Streams and events count from 1; an event is when it was recorded.
-    streams: AtomicU64,
+    /// When each event was recorded.
     events: Mutex<Vec<Option<Instant>>>,
     /// Keeps the code of `functions` in memory: dropped last.
     _library: Library,
@@ -120,14 +119,7 @@ impl SimDriver {
             shared_bytes_max: SHARED_BYTES_MAX,
             driver_version: 0,
         };
-        Ok(SimDriver {
-            functions,
-            properties,
-            seed: AtomicU64::new(seed),
-            streams: AtomicU64::new(1),
-            events: Mutex::default(),
-            _library: library,
-        })
+        Ok(SimDriver { functions, properties, seed: AtomicU64::new(seed), events: Mutex::default(), _library: library })
     }
 
     /// Every kernel of the library.
@@ -258,10 +250,6 @@ impl Driver for SimDriver {
         Ok(())
     }
 
-    fn create_stream(&self) -> Status<Stream> {
-        Ok(Stream(self.streams.fetch_add(1, Ordering::Relaxed)))
-    }
-
     fn create_event(&self) -> Status<Event> {
         let mut marks = self.marks();
         marks.push(None);
@@ -274,10 +262,6 @@ impl Driver for SimDriver {
             None => return Err(DriverError::failed("the event is not of this driver")),
         }
         Ok(())
-    }
-
-    fn wait(&self, _: Stream, event: Event) -> Status<()> {
-        self.mark(event).map(|_| ())
     }
 
     fn elapsed_ms(&self, start: Event, end: Event) -> Status<f32> {

@@ -129,17 +129,21 @@ fn activations_and_embeddings() {
         let ids = buffer(backend, &integers(4, tokens, vocab as u32));
         let mut embedded = poisoned(backend, DType::BF16, tokens * dim);
         backend.embedding(&table, &ids, tokens, &mut embedded).unwrap();
+        // A paged step has its embedding in f32: the residual that the first norm reads.
+        let mut wide = poisoned(backend, DType::F32, tokens * dim);
+        backend.embedding(&table, &ids, tokens, &mut wide).unwrap();
         let mut d_table = weight(backend, Precision::F32, (vocab, dim), &uniform(5, vocab * dim));
         backend.embedding_backward(&mut d_table, &ids, tokens, &d_out).unwrap();
         vec![
             read_floats(backend, DType::BF16, &out),
             read(backend, &d_gate_up),
             read_floats(backend, DType::BF16, &embedded),
+            read(backend, &wide),
             row_major(backend, &d_table),
         ]
     }
     for (tokens, dim) in [(1, 8), (33, 99), (300, 5)] {
-        agree!((tokens, dim), |backend: &_| run(backend, tokens, dim), [ROUNDED, SUMS, 0.0, 0.0]);
+        agree!((tokens, dim), |backend: &_| run(backend, tokens, dim), [ROUNDED, SUMS, 0.0, 0.0, 0.0]);
     }
 }
 
