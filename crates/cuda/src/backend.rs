@@ -35,6 +35,9 @@ impl Backend for CudaBackend {
     fn device_memory(&self) -> Result<Option<DeviceMemory>> {
         memory_ops::device_memory(self)
     }
+    fn head_rows(&self) -> usize {
+        4096
+    }
     fn synchronize(&self) -> Result<()> {
         memory_ops::synchronize(self)
     }

@@ -7,9 +7,7 @@ use crate::allocation::Allocation;
 use crate::sample::refilled;
 use crate::{Error, Model, ModelConfig, Result, TrainingWorkspace};
 
-/// Rows of logits that exist at once.
-pub(crate) const HEAD_ROWS: usize = 512;
-/// Capacities below that are rounded up to this many rows.
+/// Capacities are rounded up to this many rows.
 const HEAD_ROWS_STEP: usize = 64;
 
 /// Asks for the logprob of `target` under the hidden state at `row` of the packed batch.
@@ -86,7 +84,7 @@ impl<B: Backend> Model<B> {
             return Err(Error::invalid("workspace", "holds no activations; run forward first"));
         };
         let mut scores = Vec::with_capacity(rows.len());
-        for chunk in rows.chunks(HEAD_ROWS) {
+        for chunk in rows.chunks(self.backend.head_rows()) {
             let memory = &mut host.head;
             self.score_chunk(&forward.hidden, *tokens, chunk.iter().copied(), head, memory)?;
             let numbers = memory.logprobs.iter().zip(&memory.entropies);
@@ -95,7 +93,7 @@ impl<B: Backend> Model<B> {
         Ok(scores)
     }
 
-    /// One chunk of at most [`HEAD_ROWS`] rows: logprobs and entropies come to `memory`; logits, lse and gathered hidden states stay
+    /// One chunk of at most [`Backend::head_rows`] rows: logprobs and entropies come to `memory`; logits, lse and gathered hidden states stay
     /// in `head` for the loss.
     pub(crate) fn score_chunk(
         &self,

@@ -5,7 +5,7 @@
 
 use gradus_ops::Backend;
 
-use crate::head::{HEAD_ROWS, HeadBuffers, ScoreRow};
+use crate::head::{HeadBuffers, ScoreRow};
 use crate::sample::refilled;
 use crate::workspace::{BackwardBuffers, HostMemory, PassParts};
 use crate::{Error, Model, Parameters, Result, TokenBatch, TrainingWorkspace};
@@ -111,7 +111,7 @@ impl<B: Backend> Model<B> {
         let PassParts { forward, backward, head, host } = parts;
         let HostMemory { head: memory, active, coefficients, sums, .. } = &mut **host;
         self.backend.zero(&mut backward.d_x, 0, tokens * self.config.hidden_size)?;
-        for chunk in active.chunks(HEAD_ROWS) {
+        for chunk in active.chunks(self.backend.head_rows()) {
             let scored = chunk.iter().map(|&i| ScoreRow::from(&rows[i]));
             self.score_chunk(&forward.hidden, tokens, scored, head, memory)?;
             coefficients.clear();

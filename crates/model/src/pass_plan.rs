@@ -3,7 +3,7 @@
 use gradus_ops::Backend;
 
 use crate::allocation::Allocation;
-use crate::head::{HEAD_ROWS, HeadBuffers};
+use crate::head::HeadBuffers;
 use crate::mlp::{MLP_BYTES, mlp_rows};
 use crate::workspace::{BackwardBuffers, ForwardBuffers};
 use crate::{Error, Model, Recompute, Result};
@@ -46,7 +46,7 @@ pub(crate) fn plan_within<B: Backend>(
     let layers = model.config.num_hidden_layers;
     let tokens = capacity.0;
     let mut count = Allocation::counting(model);
-    HeadBuffers::new(model, tokens.min(HEAD_ROWS), &mut count)?;
+    HeadBuffers::new(model, tokens.min(model.backend.head_rows()), &mut count)?;
     let head = count.bytes;
     let (mut kept, mut backward) = (0, 0);
     for changed in 0..=2 * layers {

@@ -7,7 +7,7 @@ use gradus_ops::{Backed, Backend};
 
 use crate::activations::StackActivations;
 use crate::allocation::Allocation;
-use crate::head::{HEAD_ROWS, HeadBuffers, HeadMemory};
+use crate::head::{HeadBuffers, HeadMemory};
 use crate::mlp::{MLP_BYTES, MlpChunk, mlp_rows};
 use crate::pass_plan::{plan_within, rounded};
 use crate::sample::refilled;
@@ -251,7 +251,7 @@ impl<B: Backend> TrainingWorkspace<B> {
 
     /// Room for head chunks of a call with `rows` rows.
     pub(crate) fn head_for(&mut self, model: &Model<B>, rows: usize) -> Result<()> {
-        let rows = rows.min(HEAD_ROWS);
+        let rows = rows.min(model.backend.head_rows());
         if self.head.as_ref().is_none_or(|head| head.rows < rows) {
             self.head = None;
             let mut allocation = Allocation::shared(model, self.region.as_ref());

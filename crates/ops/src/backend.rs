@@ -38,6 +38,11 @@ pub trait Backend: Send + Sync + Sized + 'static {
     fn device_memory(&self) -> Result<Option<DeviceMemory>> {
         Ok(None)
     }
+    /// Rows of logits that exist at once, a multiple of [`crate::GRADIENT_BLOCK`]: what is enough for matrix products at full speed. No
+    /// result depends on it.
+    fn head_rows(&self) -> usize {
+        512
+    }
     fn synchronize(&self) -> Result<()>;
 
     // ---- memory -------------------------------------------------------------------------------------------------
