@@ -9,3 +9,8 @@ GRADUS_KERNEL(256, copy_rows_bf16, CopyRowsParams) {
   const bf16 value = col < p.n ? p.from[static_cast<int64_t>(blockIdx.x) * p.ld_from + col] : bf16{0};
   p.to[static_cast<int64_t>(blockIdx.x) * p.ld_to + col] = value;
 }
+
+GRADUS_KERNEL(256, move_words, MoveWordsParams) {
+  const uint32_t i = blockIdx.x * 256 + threadIdx.x;
+  if (i < p.words[blockIdx.y]) p.to[blockIdx.y][i] = p.from[blockIdx.y][i];
+}

@@ -7,10 +7,11 @@ use crate::scratch::scratch;
 use crate::weight::Weight;
 use crate::{
     CudaBackend, attention, cache, embedding, matmul, memory_ops, norm, optimizer, rope, sample, softmax, swiglu,
+    transfers,
 };
 use gradus_ops::{
     AdamW, AttentionShape, Backend, DeviceMemory, KvPageShape, LogitAdjustments, LossRows, OptimizerValues, Precision,
-    Result, RmsNormShape, RopeShape, SampleRows,
+    Result, RmsNormShape, RopeShape, SampleRows, Words, WordsMut,
 };
 use gradus_tensor::{DType, Element};
 
@@ -66,6 +67,12 @@ impl Backend for CudaBackend {
     }
     fn read<T: Element>(&self, src: &Buffer, offset: usize, dst: &mut [T]) -> Result<()> {
         src.read(offset, dst)
+    }
+    fn write_all(&self, lists: &mut [(&mut Buffer, Words<'_>)]) -> Result<()> {
+        transfers::write_all(self, lists)
+    }
+    fn read_all(&self, lists: &mut [(&Buffer, WordsMut<'_>)]) -> Result<()> {
+        transfers::read_all(self, lists)
     }
     fn zero(&self, dst: &mut Buffer, offset: usize, len: usize) -> Result<()> {
         dst.zero(offset, len)

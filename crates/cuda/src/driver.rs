@@ -4,7 +4,7 @@
 use std::fmt;
 
 /// A place in device memory; 0 is none. Laid out as a pointer in a kernel's parameters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(transparent)]
 pub struct Address(pub(crate) u64);
 

@@ -67,6 +67,8 @@ params! {
 params! {
     /// Rows to another stride, in bf16.
     CopyRowsParams, 32 { from: Address, to: Address, m: u32, n: u32, ld_from: u32, ld_to: u32 }
+    /// Up to 16 lists of 32-bit words, each from one place to another.
+    MoveWordsParams, 320 { from: [Address; 16], to: [Address; 16], words: [u32; 16] }
 }
 
 // gemm
@@ -191,6 +193,7 @@ kernels! {
     KV_APPEND: KvAppendParams = "kv_append", 256, 0;
     // copy
     COPY_ROWS_BF16: CopyRowsParams = "copy_rows_bf16", 256, 0;
+    MOVE_WORDS: MoveWordsParams = "move_words", 256, 0;
     // embedding
     EMBEDDING_BF16: EmbeddingParams = "embedding_bf16", 256, 0;
     EMBEDDING_F32: EmbeddingParams = "embedding_f32", 256, 0;
@@ -263,7 +266,6 @@ mod tests {
     use crate::SimDriver;
     use std::collections::BTreeMap;
     use std::path::Path;
-
 
     #[test]
     fn rows_are_those_of_the_kernels_themselves() {

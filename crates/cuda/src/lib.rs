@@ -44,6 +44,7 @@ mod softmax;
 mod split_sums;
 mod swiglu;
 mod timing;
+mod transfers;
 mod weight;
 
 pub use buffer::Buffer;

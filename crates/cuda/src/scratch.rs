@@ -13,11 +13,17 @@ use gradus_ops::Result;
 use gradus_tensor::DType;
 use std::sync::{MutexGuard, PoisonError};
 
+/// Room for the lists of a small decode step.
+const TRANSFER_BYTES_MIN: usize = 64 << 10;
+
 /// Memory for the two operands of one op, and for its partial sums.
 #[derive(Default)]
 pub(crate) struct Scratch {
     operands: [Option<Memory>; 2],
     partials: Option<Memory>,
+    /// Of [`crate::transfers`]: lists on the device, and on the host.
+    transfer: Option<Memory>,
+    pub(crate) host: Vec<u8>,
 }
 
 /// A matrix in bf16 with `stride` elements from row to row.
@@ -36,7 +42,7 @@ pub(crate) fn scratch(backend: &CudaBackend) -> MutexGuard<'_, Scratch> {
 
 impl Scratch {
     pub(crate) fn bytes(&self) -> usize {
-        self.operands.iter().chain([&self.partials]).flatten().map(Memory::bytes).sum()
+        self.operands.iter().chain([&self.partials, &self.transfer]).flatten().map(Memory::bytes).sum()
     }
 
     /// `x[rows, cols]`, F32 or BF16, as an operand; `slot` is 0 or 1, one for each operand of the op.
@@ -68,6 +74,16 @@ impl Scratch {
             unsafe { backend.launch(call, &CAST_ROWS, blocks, &params)? };
         }
         Ok(Operand { address: to, stride: ld_to })
+    }
+
+    /// Room for a transfer of `bytes` bytes. It doubles, because lists grow from step to step.
+    pub(crate) fn transfer(&mut self, backend: &CudaBackend, bytes: usize) -> Result<&mut Memory> {
+        let held = self.transfer.take().filter(|memory| memory.bytes() >= bytes);
+        let memory = match held {
+            Some(memory) => memory,
+            None => Memory::zeroed(&backend.device, bytes.next_power_of_two().max(TRANSFER_BYTES_MIN), 1)?,
+        };
+        Ok(self.transfer.insert(memory))
     }
 
     /// Room for `bytes` bytes of partial sums.

@@ -1,6 +1,6 @@
 //! Device memory of one inference step; grows to the largest step seen.
 
-use gradus_ops::Backend;
+use gradus_ops::{Backend, Words};
 use gradus_tensor::DType::{F32, U32};
 
 use crate::allocation::Allocation;
@@ -64,8 +64,8 @@ impl<B: Backend> SampleMemory<B> {
             });
             self.adjustment_capacity = (entries, offsets);
         }
-        self.words.reserve(entries.max(offsets).saturating_sub(self.words.len()));
-        self.floats.reserve(entries.saturating_sub(self.floats.len()));
+        self.words.reserve((entries + offsets).saturating_sub(self.words.len()));
+        self.floats.reserve((3 * entries).saturating_sub(self.floats.len()));
         Ok(())
     }
 }
@@ -132,6 +132,10 @@ pub(crate) struct PagedHeadBuffers<B: Backend> {
     pub lse: B::Buffer,
     pub logprob: B::Buffer,
     pub entropy: B::Buffer,
+    /// Of the distributions at T = 1, where a row has another T.
+    pub inv_t_raw: B::Buffer,
+    pub logprob_raw: B::Buffer,
+    pub entropy_raw: B::Buffer,
 }
 
 impl<B: Backend> Default for PagedWorkspace<B> {
@@ -194,12 +198,14 @@ impl<B: Backend> PagedWorkspace<B> {
         }
         let buffers = self.buffers.as_mut().expect("just allocated");
         let backend = model.backend.as_ref();
-        backend.write(&mut buffers.ids, 0, &inputs.tokens)?;
-        backend.write(&mut buffers.positions, 0, &inputs.positions)?;
-        backend.write(&mut buffers.sequences, 0, &inputs.sequences)?;
-        backend.write(&mut buffers.slots, 0, &inputs.slots)?;
-        backend.write(&mut buffers.page_table, 0, &inputs.page_table)?;
-        backend.write(&mut buffers.head.indices, 0, &inputs.logit_rows)?;
+        backend.write_all(&mut [
+            (&mut buffers.ids, Words::U32(&inputs.tokens)),
+            (&mut buffers.positions, Words::U32(&inputs.positions)),
+            (&mut buffers.sequences, Words::U32(&inputs.sequences)),
+            (&mut buffers.slots, Words::U32(&inputs.slots)),
+            (&mut buffers.page_table, Words::U32(&inputs.page_table)),
+            (&mut buffers.head.indices, Words::U32(&inputs.logit_rows)),
+        ])?;
         Ok(buffers)
     }
 }
@@ -250,6 +256,9 @@ impl<B: Backend> PagedHeadBuffers<B> {
             lse: allocation.f32s(rows)?,
             logprob: allocation.f32s(rows)?,
             entropy: allocation.f32s(rows)?,
+            inv_t_raw: allocation.f32s(rows)?,
+            logprob_raw: allocation.f32s(rows)?,
+            entropy_raw: allocation.f32s(rows)?,
         })
     }
 }

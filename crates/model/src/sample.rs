@@ -1,6 +1,6 @@
 //! Draws one token for each row of logits of an inference step and reports its logprob and entropies.
 
-use gradus_ops::{Backend, LogitAdjustments, LossRows, SampleRows};
+use gradus_ops::{Backend, LogitAdjustments, LossRows, SampleRows, Words, WordsMut};
 
 use crate::paged_workspace::{PagedHeadBuffers, SampleMemory};
 use crate::{Error, Model, PagedWorkspace, Result};
@@ -94,6 +94,9 @@ impl<B: Backend> Model<B> {
         } else {
             self.draw_adjusted(n, adjustments, adjustment_ends, head, memory)?;
         }
+        if !memory.is_raw {
+            self.raw_statistics(n, head)?;
+        }
         self.read_drawn(n, head, memory)?;
         Ok(&memory.sampled)
     }
@@ -121,20 +124,27 @@ impl<B: Backend> Model<B> {
         head: &mut PagedHeadBuffers<B>,
         memory: &mut SampleMemory<B>,
     ) -> Result<()> {
-        let backend = self.backend.as_ref();
-        let SampleMemory { words, floats, .. } = memory;
+        let n = rows.len();
         let halves = |x: u64| [x as u32, (x >> 32) as u32];
         let inv_t = |row: &SampleRow| if row.greedy { 1.0 } else { row.inv_t };
-        backend.write(&mut head.inv_t, 0, refilled(floats, rows.iter().map(inv_t)))?;
-        backend.write(&mut head.top_p, 0, refilled(floats, rows.iter().map(|row| row.limits.top_p)))?;
-        backend.write(&mut head.min_p, 0, refilled(floats, rows.iter().map(|row| row.limits.min_p)))?;
-        backend.write(&mut head.top_k, 0, refilled(words, rows.iter().map(|row| row.limits.top_k)))?;
-        backend.write(&mut head.greedy, 0, refilled(words, rows.iter().map(|row| u32::from(row.greedy))))?;
-        backend.write(&mut head.positions, 0, refilled(words, rows.iter().map(|row| row.position)))?;
-        let streams = rows.iter().flat_map(|row| [halves(row.key), halves(row.stream)].into_iter().flatten());
-        backend.write(&mut head.streams, 0, refilled(words, streams))?;
         memory.is_raw = rows.iter().all(|row| inv_t(row) == 1.0);
-        Ok(())
+        let limits = |limit: fn(&SampleLimits) -> f32| rows.iter().map(move |row| limit(&row.limits));
+        let floats = rows.iter().map(inv_t).chain(limits(|limits| limits.top_p)).chain(limits(|limits| limits.min_p));
+        let floats = refilled(&mut memory.floats, floats.chain(std::iter::repeat_n(1.0, n)));
+        let streams = rows.iter().flat_map(|row| [halves(row.key), halves(row.stream)].into_iter().flatten());
+        let words = rows.iter().map(|row| row.limits.top_k).chain(rows.iter().map(|row| u32::from(row.greedy)));
+        let words = refilled(&mut memory.words, words.chain(rows.iter().map(|row| row.position)).chain(streams));
+        let ([inv_t, top_p, min_p, inv_t_raw], [top_k, greedy, positions]) = (parts(floats, n), parts(words, n));
+        Ok(self.backend.write_all(&mut [
+            (&mut head.inv_t, Words::F32(inv_t)),
+            (&mut head.top_p, Words::F32(top_p)),
+            (&mut head.min_p, Words::F32(min_p)),
+            (&mut head.inv_t_raw, Words::F32(inv_t_raw)),
+            (&mut head.top_k, Words::U32(top_k)),
+            (&mut head.greedy, Words::U32(greedy)),
+            (&mut head.positions, Words::U32(positions)),
+            (&mut head.streams, Words::U32(&words[3 * n..])),
+        ])?)
     }
 
     /// Fills ids, lse, logprob and entropy of `head`.
@@ -158,13 +168,25 @@ impl<B: Backend> Model<B> {
         memory.reserve_adjustments(backend, entries, n + 1)?;
         let SampleMemory { words, floats, adjustments: device, .. } = memory;
         let device = device.as_mut().expect("reserved above");
+        let ids = adjustments.iter().map(|entry| entry.id);
         let offsets = std::iter::once(0).chain(ends.iter().map(|&end| end as u32));
-        backend.write(&mut device.offsets, 0, refilled(words, offsets))?;
-        backend.write(&mut device.ids, 0, refilled(words, adjustments.iter().map(|entry| entry.id)))?;
-        backend.write(&mut device.biases, 0, refilled(floats, adjustments.iter().map(|entry| entry.bias)))?;
-        let penalties = adjustments.iter().map(|entry| entry.repetition_penalty);
-        backend.write(&mut device.repetition_penalties, 0, refilled(floats, penalties))?;
-        backend.write(&mut device.reductions, 0, refilled(floats, adjustments.iter().map(|entry| entry.reduction)))?;
+        let words = refilled(words, ids.chain(offsets));
+        let floats = refilled(
+            floats,
+            adjustments
+                .iter()
+                .map(|entry| entry.bias)
+                .chain(adjustments.iter().map(|entry| entry.repetition_penalty))
+                .chain(adjustments.iter().map(|entry| entry.reduction)),
+        );
+        let ([ids], [biases, penalties, reductions]) = (parts(words, entries), parts(floats, entries));
+        backend.write_all(&mut [
+            (&mut device.ids, Words::U32(ids)),
+            (&mut device.offsets, Words::U32(&words[entries..])),
+            (&mut device.biases, Words::F32(biases)),
+            (&mut device.repetition_penalties, Words::F32(penalties)),
+            (&mut device.reductions, Words::F32(reductions)),
+        ])?;
         let changes = || LogitAdjustments {
             rows: n,
             vocab,
@@ -189,32 +211,44 @@ impl<B: Backend> Model<B> {
         )?)
     }
 
-    /// Reads what was drawn into `memory.sampled`; the entropies at T = 1 take another pass where a row has another T.
-    fn read_drawn(&self, n: usize, head: &mut PagedHeadBuffers<B>, memory: &mut SampleMemory<B>) -> Result<()> {
-        let backend = self.backend.as_ref();
+    /// Entropies at T = 1 of what was drawn at other temperatures.
+    fn raw_statistics(&self, n: usize, head: &mut PagedHeadBuffers<B>) -> Result<()> {
+        let PagedHeadBuffers { logits, inv_t_raw, ids, lse, logprob_raw, entropy_raw, .. } = head;
+        let rows = LossRows { rows: n, vocab: self.config.vocab_size, targets: ids, inv_t: inv_t_raw };
+        Ok(self.backend.softmax_statistics(logits, rows, lse, logprob_raw, entropy_raw)?)
+    }
+
+    /// Reads what was drawn into `memory.sampled`.
+    fn read_drawn(&self, n: usize, head: &PagedHeadBuffers<B>, memory: &mut SampleMemory<B>) -> Result<()> {
         let SampleMemory { words, floats, sampled, is_raw, .. } = memory;
-        backend.read(&head.ids, 0, refilled(words, std::iter::repeat_n(0, n)))?;
+        let ids = refilled(words, std::iter::repeat_n(0, n));
+        let (logprobs, entropies) = refilled(floats, std::iter::repeat_n(0.0, 3 * n)).split_at_mut(n);
+        let (entropies, raw) = entropies.split_at_mut(n);
+        self.backend.read_all(&mut [
+            (&head.ids, WordsMut::U32(ids)),
+            (&head.logprob, WordsMut::F32(logprobs)),
+            (&head.entropy, WordsMut::F32(entropies)),
+            (if *is_raw { &head.entropy } else { &head.entropy_raw }, WordsMut::F32(raw)),
+        ])?;
         // A device without a host beside it can say it in the ids alone.
-        if let Some(row) = words.iter().position(|&id| id as usize >= self.config.vocab_size) {
+        if let Some(row) = ids.iter().position(|&id| id as usize >= self.config.vocab_size) {
             let reason = "its logits are not finite (the weights or the cache are damaged) or every id is forbidden";
             return Err(Error::invalid("sample", format!("row {row} has no distribution: {reason}")));
         }
         sampled.clear();
-        sampled.extend(words.iter().map(|&id| Sampled { id, logprob: 0.0, entropy: 0.0, entropy_raw: 0.0 }));
-        backend.read(&head.logprob, 0, refilled(floats, std::iter::repeat_n(0.0, n)))?;
-        sampled.iter_mut().zip(&*floats).for_each(|(sampled, &logprob)| sampled.logprob = logprob);
-        backend.read(&head.entropy, 0, floats)?;
-        sampled.iter_mut().zip(&*floats).for_each(|(sampled, &entropy)| sampled.entropy = entropy);
-        if !*is_raw {
-            backend.write(&mut head.inv_t, 0, refilled(floats, std::iter::repeat_n(1.0, n)))?;
-            let PagedHeadBuffers { logits, inv_t, ids, lse, logprob, entropy, .. } = head;
-            let rows = LossRows { rows: n, vocab: self.config.vocab_size, targets: ids, inv_t };
-            backend.softmax_statistics(logits, rows, lse, logprob, entropy)?;
-            backend.read(entropy, 0, floats)?;
-        }
-        sampled.iter_mut().zip(&*floats).for_each(|(sampled, &entropy)| sampled.entropy_raw = entropy);
+        sampled.extend((0..n).map(|row| Sampled {
+            id: ids[row],
+            logprob: logprobs[row],
+            entropy: entropies[row],
+            entropy_raw: raw[row],
+        }));
         Ok(())
     }
+}
+
+/// The first `N` lists of `len` elements each of a vector that holds one list after another.
+fn parts<T, const N: usize>(list: &[T], len: usize) -> [&[T]; N] {
+    std::array::from_fn(|part| &list[part * len..][..len])
 }
 
 /// The vector with other values: memory that is kept from step to step.

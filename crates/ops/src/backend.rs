@@ -2,7 +2,7 @@
 
 use crate::{
     AdamW, AttentionShape, Backed, DeviceMemory, KvPageShape, LogitAdjustments, LossRows, OptimizerValues, Precision,
-    Result, RmsNormShape, RopeShape, SampleRows,
+    Result, RmsNormShape, RopeShape, SampleRows, Words, WordsMut,
 };
 use gradus_tensor::{DType, Element};
 
@@ -61,6 +61,20 @@ pub trait Backend: Send + Sync + Sized + 'static {
     fn write<T: Element>(&self, dst: &mut Self::Buffer, offset: usize, src: &[T]) -> Result<()>;
     /// Copies `src[offset..]` to `dst` and waits for it.
     fn read<T: Element>(&self, src: &Self::Buffer, offset: usize, dst: &mut [T]) -> Result<()>;
+    /// Copies each list to the beginning of its buffer: all in one transfer where transfers are what costs.
+    fn write_all(&self, lists: &mut [(&mut Self::Buffer, Words<'_>)]) -> Result<()> {
+        lists.iter_mut().try_for_each(|(dst, list)| match list {
+            Words::U32(src) => self.write(dst, 0, src),
+            Words::F32(src) => self.write(dst, 0, src),
+        })
+    }
+    /// Copies the beginning of each buffer to its list, and waits once.
+    fn read_all(&self, lists: &mut [(&Self::Buffer, WordsMut<'_>)]) -> Result<()> {
+        lists.iter_mut().try_for_each(|(src, list)| match list {
+            WordsMut::U32(dst) => self.read(src, 0, dst),
+            WordsMut::F32(dst) => self.read(src, 0, dst),
+        })
+    }
     /// dst[offset..offset + len] = 0
     fn zero(&self, dst: &mut Self::Buffer, offset: usize, len: usize) -> Result<()>;
     /// dst[dst_offset..dst_offset + len] = src[src_offset..src_offset + len]; both F32 or both BF16.

@@ -49,6 +49,7 @@ pub mod philox;
 mod precision;
 mod region;
 mod shapes;
+mod words;
 
 pub use backend::Backend;
 pub use error::{Error, Result};
@@ -58,6 +59,7 @@ pub use region::{Backed, Cut, Cuts};
 pub use shapes::{
     AttentionShape, DeviceMemory, KvPageShape, LogitAdjustments, LossRows, RmsNormShape, RopeShape, SampleRows,
 };
+pub use words::{Words, WordsMut};
 
 /// Written into checkpoints; changing any rule above changes it.
 pub const CONTRACT_VERSION: u32 = 1;

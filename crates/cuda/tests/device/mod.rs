@@ -1,6 +1,8 @@
 //! The backend on the simulator, or on a GPU that a test is told to take, for the tests of this crate.
 #![allow(dead_code)] // Each test file uses its own part.
 
+pub mod counting;
+
 use gradus_cuda::{CudaBackend, CudaDriver, SimDriver};
 use std::path::{Path, PathBuf};
 
