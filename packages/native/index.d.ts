@@ -25,6 +25,16 @@ export interface NativeCheckpoint {
   replace: boolean
 }
 
+/** What a rollout file tells of each rollout beside its tokens. */
+export interface NativeColumns {
+  /** NaN: none. */
+  scores: Float32Array
+  kinds: Array<string>
+  /** What the reward said of its verdict; null: nothing. */
+  details: Array<string | undefined | null>
+  advantages: Float32Array
+}
+
 /** One response. */
 export interface NativeCompletion {
   text: string
@@ -150,8 +160,8 @@ export declare class NativePolicy {
   step(batch: NativeBatch, weights: Float32Array, options: NativeStepOptions): Promise<NativeStepMetrics>
   /** Logprobs and entropies of given sequences, without a gradient. */
   score(tokens: Uint32Array, cuSeqlens: Uint32Array, temperature: number): Promise<NativeScores>
-  /** Writes the rollout file of a batch; one score (NaN: none), kind, advantage and reason (or none) per rollout. */
-  record(batch: NativeBatch, file: string, scores: Float32Array, kinds: Array<string>, advantages: Float32Array, details: Array<string | undefined | null>): Promise<void>
+  /** Writes the rollout file of a batch. */
+  record(batch: NativeBatch, file: string, columns: NativeColumns): Promise<void>
   /** Writes `step-N` into a checkpoints folder; gives its path. */
   checkpoint(request: NativeCheckpoint): Promise<string>
   /** Writes a Hugging Face folder. */

@@ -7,7 +7,7 @@ use crate::fault::{Fault, Result};
 use gradus_engine::SamplingOptions;
 use gradus_text::Message;
 use gradus_train::StepOptions;
-use napi::bindgen_prelude::{BigInt, Uint32Array};
+use napi::bindgen_prelude::{BigInt, Float32Array, Uint32Array};
 use napi_derive::napi;
 use std::path::PathBuf;
 
@@ -115,6 +115,17 @@ pub struct NativeStepOptions {
     pub micro_batch_tokens: u32,
     /// The run's seed, by which a GPU rounds the moments that it keeps in bf16; absent: 0.
     pub seed: Option<BigInt>,
+}
+
+/// What a rollout file tells of each rollout beside its tokens.
+#[napi(object)]
+pub struct NativeColumns {
+    /// NaN: none.
+    pub scores: Float32Array,
+    pub kinds: Vec<String>,
+    /// What the reward said of its verdict; null: nothing.
+    pub details: Vec<Option<String>>,
+    pub advantages: Float32Array,
 }
 
 /// Where a checkpoint goes and what lies in it beside the policy.

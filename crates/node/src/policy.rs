@@ -6,8 +6,8 @@ use crate::batch_data::BatchData;
 use crate::command::{CheckpointRequest, Command, Plant};
 use crate::fault::{Fault, Result};
 use crate::inputs::{
-    NativeCheckpoint, NativeMessage, NativePrompt, NativeSampling, NativeStageShape, NativeStepOptions, Prompt,
-    Sampling,
+    NativeCheckpoint, NativeColumns, NativeMessage, NativePrompt, NativeSampling, NativeStageShape, NativeStepOptions,
+    Prompt, Sampling,
 };
 use crate::outputs::{NativeCompletion, NativePolicyInfo, NativeResumed, NativeScores, NativeStepMetrics};
 use crate::record::Record;
@@ -148,21 +148,19 @@ impl NativePolicy {
         self.ask(env, scores, |reply| Command::Score { batch, inv_t, reply })
     }
 
-    /// Writes the rollout file of a batch; one score (NaN: none), kind, advantage and reason (or none) per rollout.
+    /// Writes the rollout file of a batch.
     #[napi(catch_unwind, ts_return_type = "Promise<void>")]
     pub fn record<'env>(
         &self,
         env: &'env Env,
         batch: &NativeBatch,
         file: String,
-        scores: Float32Array,
-        kinds: Vec<String>,
-        advantages: Float32Array,
-        details: Vec<Option<String>>,
+        columns: NativeColumns,
     ) -> napi::Result<Object<'env>> {
+        let NativeColumns { scores, kinds, details, advantages } = columns;
         let (scores, advantages) = (scores.to_vec(), advantages.to_vec());
-        let record = Record { path: PathBuf::from(file), batch: batch.data()?, scores, kinds, details, advantages };
-        let record = Box::new(record);
+        let record =
+            Box::new(Record { path: PathBuf::from(file), batch: batch.data()?, scores, kinds, details, advantages });
         self.ask(env, |()| (), |reply| Command::Record { record, reply })
     }
 

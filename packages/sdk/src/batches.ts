@@ -34,7 +34,7 @@ export function rolloutBatch(policy: NativePolicy, handle: NativeBatch): Rollout
     entropy: overTokens((rollout) => rollout.entropy),
     entropyRaw: overTokens((rollout) => rollout.entropyRaw),
     record: (file, { scores, kinds, details, advantages }) =>
-      fromNative(() => policy.record(handle, file, scores, [...kinds], advantages, [...details])),
+      fromNative(() => policy.record(handle, file, { scores, kinds: [...kinds], details: [...details], advantages })),
     close: () => handle.close(),
   };
   handles.set(batch, handle);
