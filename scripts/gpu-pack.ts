@@ -101,7 +101,7 @@ async function addSimulator(folder: string): Promise<void> {
 }
 
 /** Tests of crates/cuda that are about the simulator alone. */
-const simulatorTests = ["driver", "memory"];
+const simulatorTests = ["decode_step", "driver", "memory"];
 const examples = ["bench_ops", "check_large"];
 
 /** The tests of crates/cuda that run on any device with the models that they know, and its examples. */
