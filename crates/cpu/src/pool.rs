@@ -283,17 +283,6 @@ mod tests {
     #[test]
     fn a_thread_takes_its_own_stretch_and_what_a_slower_one_leaves() {
         let pool = Pool::new(2).unwrap();
-        let threads: Vec<AtomicUsize> = (0..10).map(|_| AtomicUsize::new(usize::MAX)).collect();
-        pool.run_on_threads(10, &|task, thread| {
-            threads[task].store(thread, Ordering::SeqCst);
-            // The first task waits for all others, the rest of its own stretch too: only the other thread can do them.
-            while task == 0 && threads[1..].iter().any(|other| other.load(Ordering::SeqCst) == usize::MAX) {
-                std::thread::yield_now();
-            }
-        });
-        let first = threads[0].load(Ordering::SeqCst);
-        assert!(threads[1..].iter().all(|other| other.load(Ordering::SeqCst) == 1 - first));
-        // With time enough for both, each begins with its own.
         let barrier = std::sync::Barrier::new(2);
         let begun: [AtomicUsize; 2] = [const { AtomicUsize::new(usize::MAX) }; 2];
         pool.run_on_threads(10, &|task, thread| {
@@ -303,6 +292,21 @@ mod tests {
             }
         });
         assert_eq!([0, 1].map(|thread| begun[thread].load(Ordering::SeqCst)), [0, 5]);
+        // Then one waits in its first task until all others are done, which only the other thread can do.
+        let takers: Vec<AtomicUsize> = (0..10).map(|_| AtomicUsize::new(usize::MAX)).collect();
+        let waiting = AtomicUsize::new(usize::MAX);
+        pool.run_on_threads(10, &|task, thread| {
+            takers[task].store(thread, Ordering::SeqCst);
+            let is_first = waiting.compare_exchange(usize::MAX, task, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+            while is_first && takers.iter().any(|taker| taker.load(Ordering::SeqCst) == usize::MAX) {
+                std::thread::yield_now();
+            }
+        });
+        let waited = waiting.load(Ordering::SeqCst);
+        let taker = takers[waited].load(Ordering::SeqCst);
+        assert!(
+            takers.iter().enumerate().all(|(task, other)| task == waited || other.load(Ordering::SeqCst) == 1 - taker)
+        );
     }
 
     #[test]

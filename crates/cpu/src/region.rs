@@ -33,7 +33,7 @@ impl Region {
         if bytes == 0 {
             return Ok(Memory::default());
         }
-        let (lease, first) = self.cut(bytes)?;
+        let (lease, first) = self.cut(bytes);
         match first {
             // SAFETY: the part lies in the region's memory, which stays as it is while a part is in use, and no other part overlaps it.
             Some(first) => Ok(unsafe { Memory::lent(first, bytes, lease) }),
@@ -41,19 +41,22 @@ impl Region {
         }
     }
 
-    fn cut(&self, bytes: usize) -> Result<(Lease, Option<NonNull<u8>>)> {
+    fn cut(&self, bytes: usize) -> (Lease, Option<NonNull<u8>>) {
         let mut parts = self.parts();
         if let Some(capacity) = parts.cuts.wanted() {
             // The old memory goes first: both together might not fit.
             parts.memory = Memory::default();
             parts.cuts.resized(0);
-            parts.memory = Memory::zeroed(capacity, 1)?;
-            parts.cuts.resized(capacity);
+            // Where so much is not to be had now, parts are allocations of their own: this phase may need less.
+            if let Ok(memory) = Memory::zeroed(capacity, 1) {
+                parts.memory = memory;
+                parts.cuts.resized(capacity);
+            }
         }
         let cut = parts.cuts.take(bytes);
         // SAFETY: a part begins inside the memory.
         let first = cut.first.map(|first| unsafe { parts.memory.first().add(first) });
-        Ok((Lease { region: self.clone(), cut }, first))
+        (Lease { region: self.clone(), cut }, first)
     }
 
     fn parts(&self) -> MutexGuard<'_, Parts> {

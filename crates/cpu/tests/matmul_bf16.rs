@@ -229,6 +229,22 @@ fn levels_and_thread_counts_give_equal_bits() {
     }
 }
 
+/// Many panels of few steps for a thread's own rows: more than a task makes at once.
+#[test]
+fn wide_products_of_few_rows_are_the_same_on_many_threads() {
+    let (few, many) = (256, 4096);
+    for level in levels().filter(|level| *level != Level::Portable) {
+        let run = |threads: usize| {
+            let backend = backend(level, threads);
+            let (x, w) = (narrow(&uniform(1, 64 * few)), uniform(2, many * few));
+            let y = read::<f32>(&backend, &forward(&backend, (64, many, few), &x, &w, None, DType::F32));
+            let (d_y, w) = (uniform(3, 64 * few), uniform(4, few * many));
+            [y, backward_input(&backend, (64, few, many), &d_y, &w)].map(|values| bits(&values))
+        };
+        assert!(run(4) == run(1), "level {}", level.name());
+    }
+}
+
 #[test]
 fn a_row_does_not_depend_on_its_batch() {
     let (n, k, rows_max) = (100, 700, 70);

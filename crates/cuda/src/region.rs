@@ -43,25 +43,28 @@ impl Region {
         if bytes == 0 {
             return Ok(Memory::none(&self.device));
         }
-        let (lease, first) = self.cut(bytes)?;
+        let (lease, first) = self.cut(bytes);
         match first {
             Some(first) => Ok(Memory::lent(&self.device, first, bytes, lease)),
             None => Ok(Memory::zeroed(&self.device, bytes, 1)?.counted(lease)),
         }
     }
 
-    fn cut(&self, bytes: usize) -> Result<(Lease, Option<Address>)> {
+    fn cut(&self, bytes: usize) -> (Lease, Option<Address>) {
         let mut parts = self.parts();
         if let Some(capacity) = parts.cuts.wanted() {
             // The old memory goes first: both together might not fit.
             parts.memory = Memory::none(&self.device);
             parts.cuts.resized(0);
-            parts.memory = Memory::zeroed(&self.device, capacity, 1)?;
-            parts.cuts.resized(capacity);
+            // Where so much is not to be had now, parts are allocations of their own: this phase may need less.
+            if let Ok(memory) = Memory::zeroed(&self.device, capacity, 1) {
+                parts.memory = memory;
+                parts.cuts.resized(capacity);
+            }
         }
         let cut = parts.cuts.take(bytes);
         let first = cut.first.map(|first| parts.memory.address().offset(first));
-        Ok((Lease { region: self.clone(), cut }, first))
+        (Lease { region: self.clone(), cut }, first)
     }
 
     fn parts(&self) -> MutexGuard<'_, Parts> {

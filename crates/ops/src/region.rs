@@ -8,7 +8,8 @@ use crate::Result;
 /// Parts begin at multiples of this many bytes: a page of the host, and more than any op asks for.
 const ALIGNMENT: usize = 4096;
 
-/// A buffer or a weight whose memory comes and goes. While it has none, an op that is given it fails.
+/// A buffer or a weight whose memory comes and goes. While it has none it must not be given to an op: a buffer is refused, a
+/// weight may panic.
 pub trait Backed<Region> {
     /// Takes memory of `region`, which holds anything; one that has memory keeps it.
     fn take_from(&mut self, region: &Region) -> Result<()>;

@@ -144,6 +144,7 @@ impl Tasks {
         panels: usize,
         steps: usize,
         panels_multiple: usize,
+        panels_max: usize,
         threads: usize,
     ) -> Option<Tasks> {
         let own_rows = rows / threads;
@@ -153,11 +154,12 @@ impl Tasks {
         }
         let count = rows.div_ceil(rows_max).next_multiple_of(threads);
         let panels_of_task = panels.div_ceil(TASKS_PER_THREAD).max(WORK_OF_TASK / (own_rows * WIDTH * steps));
+        let panels_of_task = panels_of_task.min(panels_max).next_multiple_of(panels_multiple);
         Some(Tasks {
             tiles: RowTiles::of_count(rows, count),
             panels,
             tiles_of_task: count / threads,
-            panels_of_task: panels_of_task.next_multiple_of(panels_multiple),
+            panels_of_task,
             row_blocks: threads,
             by_rows: true,
         })
@@ -223,7 +225,7 @@ mod tests {
     #[test]
     fn own_rows_are_the_same_share_of_every_product_and_every_panel_is_computed_once() {
         for (rows, threads, panels) in [(64, 2, 86), (64, 2, 16), (97, 3, 17), (33, 2, 9)] {
-            let tasks = Tasks::of_own_rows(rows, 14, panels, 256, 2, threads).unwrap();
+            let tasks = Tasks::of_own_rows(rows, 14, panels, 256, 2, PANELS_OF_TASK, threads).unwrap();
             let of_thread = tasks.count() / threads;
             assert_eq!(tasks.count() % threads, 0);
             for thread in 0..threads {
@@ -241,7 +243,7 @@ mod tests {
     #[test]
     fn few_rows_large_weights_and_little_work_are_shared_out_by_panels() {
         for (rows, panels, steps, threads) in [(31, 86, 256, 2), (64, 1024, 512, 2), (64, 2, 8, 2), (64, 86, 256, 1)] {
-            assert!(Tasks::of_own_rows(rows, 14, panels, steps, 2, threads).is_none());
+            assert!(Tasks::of_own_rows(rows, 14, panels, steps, 2, PANELS_OF_TASK, threads).is_none());
         }
     }
 }

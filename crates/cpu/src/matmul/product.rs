@@ -114,7 +114,7 @@ impl Product<'_> {
         }
         let (multiple, panels_max) =
             if self.streams(words, tiles) { (1, PANELS_OF_STREAM) } else { (multiple, PANELS_OF_TASK) };
-        let tasks = Tasks::of_own_rows(self.rows, kernels.rows_max, panels, steps, multiple, threads)
+        let tasks = Tasks::of_own_rows(self.rows, kernels.rows_max, panels, steps, multiple, panels_max, threads)
             .unwrap_or_else(|| Tasks::new(tiles, panels, steps, multiple, panels_max, threads));
         let tiles = tasks.tiles;
         let mut scratch = backend.scratch.lock().unwrap_or_else(PoisonError::into_inner);
@@ -250,7 +250,8 @@ impl Product<'_> {
         sums: Sums,
     ) {
         let compute = pass.kernels.compute(pass.words);
-        let rows = pass.tasks.tiles.rows(tiles.start);
+        // As the plan has it for its largest tile: rows are dealt out so that both sizes take as many panels.
+        let rows = pass.tasks.tiles.rows(0);
         let at_once = if self.streams(pass.words, pass.tasks.tiles) { 1 } else { (pass.kernels.panels_at_once)(rows) };
         let bias = self.bias.filter(|_| steps.end == pass.steps);
         let accumulate = if steps.start == 0 { Accumulate::Begin } else { Accumulate::Continue };
