@@ -213,15 +213,25 @@ async function shape(name: string): Promise<void> {
   await policy.close();
 }
 
-/** Tokens a second of a prefill, and of what is decoded after it. */
+/** Tokens of one inference step on a GPU: in so many steps as these take for all prompts, the last one has begun to decode. */
+const stepTokens = 8192;
+
+/** Tokens a second of a prefill, and of decoding with all sequences running: two lengths are compared, of which both have the prefill. */
 async function decode(policy: Policy, model: string, batch: number, context: number, tokens: number): Promise<void> {
   const prompts = Array.from({ length: batch }, (_, index) => tokenIds(context, index, policy.info.vocabSize));
   const options = { n: 1, temperature: 1, seed: 1 } as const;
-  const prefill = await seconds(() => policy.generate(prompts, { ...options, maxTokens: 1 }));
-  const full = await seconds(() => policy.generate(prompts, { ...options, maxTokens: tokens + 1 }));
-  figure(`prefill, ${batch} sequences of ${context}`, "tokens/s", (batch * context) / prefill);
-  const rate = (batch * tokens) / Math.max(full - prefill, 1e-9);
-  figure(`decode, ${batch} sequences of ${context}`, "tokens/s", rate, {
+  const least = Math.max(tokens, Math.ceil((batch * context) / stepTokens));
+  // Untimed: kernels are loaded and memory is taken at the first run of a size.
+  await policy.generate(prompts, { ...options, maxTokens: 2 });
+  const short = await seconds(() => policy.generate(prompts, { ...options, maxTokens: least }));
+  const long = await seconds(() => policy.generate(prompts, { ...options, maxTokens: 3 * least }));
+  const decoding = (long - short) / 2;
+  if (decoding <= 0 || decoding >= short) {
+    console.error(`decode ${batch} x ${context}: ${short} s and ${long} s tell nothing; something else uses the machine`);
+    return;
+  }
+  figure(`prefill, ${batch} sequences of ${context}`, "tokens/s", (batch * context) / (short - decoding));
+  figure(`decode, ${batch} sequences of ${context}`, "tokens/s", (batch * least) / decoding, {
     kind: "decode",
     shape: { model, batch, context },
   });

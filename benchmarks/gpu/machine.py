@@ -20,12 +20,14 @@ running = []
 
 
 class Finished:
-    """How a program ended: exit code (None where its time ran out), and what it printed."""
+    """How a program ended: exit code (None where its time ran out), what it printed, and why lines of it could not be taken."""
 
-    def __init__(self, code, out, err):
-        self.code, self.out, self.err = code, out, err
+    def __init__(self, code, out, err, refused):
+        self.code, self.out, self.err, self.refused = code, out, err, refused
 
     def outcome(self):
+        if self.refused:
+            return f"{len(self.refused)} lines could not be taken: {self.refused[0]}"
         return "it ran over its time" if self.code is None else f"exit code {self.code}"
 
     def told(self):
@@ -110,8 +112,8 @@ class Bundle:
             # Whoever kills this script, even at once, leaves nothing running on the GPU.
             preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL),
         )
-        out, err = [], []
-        followers = [threading.Thread(target=follow, args=given, daemon=True) for given in ((process.stdout, out, each), (process.stderr, err, None))]
+        out, err, refused = [], [], []
+        followers = [threading.Thread(target=follow, args=given, daemon=True) for given in ((process.stdout, out, each, refused), (process.stderr, err, None, refused))]
         for follower in followers:
             follower.start()
         code = None
@@ -125,7 +127,7 @@ class Bundle:
             end(process)
             for follower in followers:
                 follower.join(timeout=5)
-        return Finished(code, "".join(out), "".join(err))
+        return Finished(code, "".join(out), "".join(err), refused)
 
 
 def extract(packed, target):
@@ -148,11 +150,14 @@ def feed(pipe, text):
         pass  # The program ended before it read; its exit code tells.
 
 
-def follow(stream, kept, each):
+def follow(stream, kept, each, refused):
     for line in stream:
         kept.append(line)
         if each:
-            each(line)
+            try:
+                each(line)
+            except Exception as error:  # Whatever is wrong with one line, the others are still to be taken.
+                refused.append(f"{error!r} of {line.strip()[:200]}")
 
 
 def end(process):

@@ -30,7 +30,7 @@ def add(part, row, **more):
 
 def settle(part, finished, what, ok=None):
     """Notes how a program of the part ended."""
-    good = finished.code == 0 if ok is None else ok
+    good = (finished.code == 0 if ok is None else ok) and not finished.refused
     part.report.note(part.name, "passed" if good else "failed", "" if good else f"{what}: {finished.told()}")
     return good
 
@@ -84,6 +84,8 @@ def sanitizer(part):
         for group in GROUPS:
             command = [tool, "--tool", name, "--error-exitcode", "9", part.bundle.path("bin", "bench_ops"), group, "--small"]
             finished = part.bundle.run(command, part.deadline)
+            if finished.code is None:
+                return missing(part, f"its time ended with {name} of {group}")
             add(part, {"work": f"{name} {group}", "ok": finished.code == 0})
             settle(part, finished, f"{name} of {group}")
 
@@ -240,9 +242,9 @@ def cpu(part):
 PARTS = {
     "cpu": (cpu, 180),
     "check": (check, 100),
-    "bench": (bench, 200),
-    "engine": (engines, 200),
-    "sanitizer": (sanitizer, 80),
+    "bench": (bench, 180),
+    "engine": (engines, 170),
+    "sanitizer": (sanitizer, 75),
     "engine-7b": (engine_7b, 0),
     "grpo-7b": (grpo_7b, 0),
 }

@@ -54,7 +54,7 @@ fn main() -> ExitCode {
         }),
         ("softmax and draws over 151,936 ids; the sampler's numbers are the trainer's", &|| {
             let (rows, vocab) = (size(37, 5), size(151_936, 989));
-            compare(&[draws(&backend, rows, vocab), draws(&cpu, rows, vocab)], &[F32, 1e-4, 1e-4, 1e-4]);
+            compare_draws(draws(&backend, rows, vocab), draws(&cpu, rows, vocab));
         }),
         ("RMSNorm of rows of 3584", &|| {
             let (rows, dim) = (size(4099, 9), size(3584, 99));
@@ -81,6 +81,21 @@ fn compare([found, expected]: &[Vec<Vec<f32>>; 2], tolerances: &[f64]) {
         let distance = relative_l2(found, &expected);
         assert!(distance <= *tolerance, "result {index} is {distance:e} from the CPU's, at most {tolerance:e}");
     }
+}
+
+/// Draws that may differ: shares are added up in another order on either side, so one near a border may fall on its other side.
+const DRAWS_APART_MAX: usize = 2;
+
+/// Ids, and lse, logprob and entropy; logprobs of equal ids.
+fn compare_draws(found: [Vec<f32>; 4], expected: [Vec<f32>; 4]) {
+    let rows: Vec<usize> = (0..found[0].len()).filter(|&row| found[0][row] == expected[0][row]).collect();
+    let apart = found[0].len() - rows.len();
+    assert!(apart <= DRAWS_APART_MAX, "{apart} draws differ from the CPU's, at most {DRAWS_APART_MAX}");
+    let results = [found, expected].map(|[_, lse, logprob, entropy]| {
+        let logprob = rows.iter().map(|&row| logprob[row]).collect();
+        vec![lse, logprob, entropy]
+    });
+    compare(&results, &[F32, 1e-4, 1e-4]);
 }
 
 fn attention<B: Backend>(backend: &B, shape: AttentionShape, lengths: &[usize]) -> Vec<Vec<f32>> {
@@ -123,8 +138,8 @@ fn paged(backend: &CudaBackend, shape: AttentionShape, tokens: usize) {
     assert!(read::<_, half::bf16>(backend, &again) == read::<_, half::bf16>(backend, &out), "the bits differ");
 }
 
-/// Statistics and draws of free rows and of limited ones; fails where the sampler's numbers are not those of the loss.
-fn draws<B: Backend>(backend: &B, rows: usize, vocab: usize) -> Vec<Vec<f32>> {
+/// Ids, lse, logprobs and entropies of draws of free rows and of limited ones; fails where the sampler's numbers are not those of the loss.
+fn draws<B: Backend>(backend: &B, rows: usize, vocab: usize) -> [Vec<f32>; 4] {
     let values: Vec<f32> = uniform(1, rows * vocab).iter().map(|value| 9.0 * value).collect();
     let logits = buffer(backend, &values);
     let inv_t = buffer(backend, &vec![1.25_f32; rows]);
@@ -154,7 +169,8 @@ fn draws<B: Backend>(backend: &B, rows: usize, vocab: usize) -> Vec<Vec<f32>> {
     let of_loss = [read::<_, f32>(backend, &lse), read(backend, &logprob), read(backend, &entropy)];
     assert!(of_draws == of_loss, "the sampler's numbers are not the trainer's");
     let ids: Vec<f32> = read::<_, u32>(backend, &ids).into_iter().map(|id| id as f32).collect();
-    [ids].into_iter().chain(of_draws).collect()
+    let [lse, logprob, entropy] = of_draws;
+    [ids, lse, logprob, entropy]
 }
 
 fn norms<B: Backend>(backend: &B, rows: usize, dim: usize) -> Vec<Vec<f32>> {

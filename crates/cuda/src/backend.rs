@@ -39,6 +39,9 @@ impl Backend for CudaBackend {
     fn head_rows(&self) -> usize {
         4096
     }
+    fn step_tokens(&self) -> usize {
+        8192
+    }
     fn synchronize(&self) -> Result<()> {
         memory_ops::synchronize(self)
     }

@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("level {}, {} threads", backend.level(), backend.threads());
     let model = Model::random(ModelConfig::from_json(&config(&shape).to_string())?, backend, 1, precision)?;
     let pages = batch * (prompt + response).div_ceil(PAGE_TOKENS);
-    let mut engine = Engine::new(&model, EngineOptions { pages, ..EngineOptions::default() })?;
+    let mut engine = Engine::new(&model, EngineOptions::of(model.backend.as_ref(), pages))?;
     let (mut rates, mut fastest) = (Vec::new(), vec![f64::INFINITY; response]);
     for repeat in 0..=repeats {
         for index in 0..batch {

@@ -1,6 +1,7 @@
 //! What a caller asks the engine for.
 
 use crate::SamplingOptions;
+use gradus_ops::Backend;
 
 /// One response to one prompt.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,9 +35,10 @@ pub struct EngineOptions {
     pub max_batch_tokens: usize,
 }
 
-impl Default for EngineOptions {
-    fn default() -> Self {
-        Self { pages: 1024, prefill_chunk: 512, max_batch_tokens: 512 }
+impl EngineOptions {
+    /// Steps as large as the device likes them, which one prompt may fill.
+    pub fn of<B: Backend>(backend: &B, pages: usize) -> Self {
+        Self { pages, prefill_chunk: backend.step_tokens(), max_batch_tokens: backend.step_tokens() }
     }
 }
 

@@ -228,7 +228,7 @@ impl<B: Backend> Generation<B> {
             // The old pages go first: both together might not fit.
             self.engine = None;
             self.pages = 0;
-            let options = EngineOptions { pages: wanted, ..EngineOptions::default() };
+            let options = EngineOptions::of(model.backend.as_ref(), wanted);
             let mut engine = Engine::sharing(model, options, self.region.clone())?;
             engine.plant_fault(self.fault);
             self.engine = Some(engine);

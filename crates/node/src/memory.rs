@@ -4,7 +4,7 @@ use crate::fault::{Fault, Result};
 use crate::inputs::NativeStageShape;
 use crate::outputs::{NativeMemory, NativeMemoryPlan};
 use crate::worker::Worker;
-use gradus_engine::{EngineOptions, pages_needed};
+use gradus_engine::pages_needed;
 use gradus_model::{Model, PagedWorkspace, PassPlan, Recompute};
 use gradus_ops::Backend;
 use gradus_train::{TrainerMemory, optimizer_bytes};
@@ -104,9 +104,9 @@ fn inference_bytes<B: Backend>(model: &Model<B>, stage: &StageShape) -> Result<u
     if !stage.is_sampled {
         return Ok(0);
     }
-    let EngineOptions { max_batch_tokens, .. } = EngineOptions::default();
-    let rows = stage.sequences.min(max_batch_tokens);
-    Ok(PagedWorkspace::bytes_of(model, max_batch_tokens, rows, rows * pages_needed(stage.sequence_tokens, 1))?)
+    let tokens = model.backend.step_tokens();
+    let rows = stage.sequences.min(tokens);
+    Ok(PagedWorkspace::bytes_of(model, tokens, rows, rows * pages_needed(stage.sequence_tokens, 1))?)
 }
 
 /// Bytes beside the weights.

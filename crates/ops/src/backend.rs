@@ -43,6 +43,10 @@ pub trait Backend: Send + Sync + Sized + 'static {
     fn head_rows(&self) -> usize {
         512
     }
+    /// Tokens of one inference step at most, prompts and single tokens together: what fills the device. No result depends on it.
+    fn step_tokens(&self) -> usize {
+        512
+    }
     fn synchronize(&self) -> Result<()>;
 
     // ---- memory -------------------------------------------------------------------------------------------------

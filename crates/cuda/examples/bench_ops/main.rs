@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 /// Values that are repeated to fill large operands: enough to look random to a chip, and made in no time.
 const POOL: usize = 1 << 20;
-/// Work before a sample is taken, so that clocks have risen and modules are loaded.
+/// Runs before anything is timed: kernels are loaded and scratch grows at an op's first one. And as many that tell how long one takes.
 const WARM_UP_RUNS: usize = 2;
 const SAMPLES: usize = 7;
 /// One sample is at least so long: events tell half a microsecond.
@@ -79,6 +79,10 @@ impl Bench {
     /// Milliseconds of one run of `op`, a figure for each sample.
     pub fn samples_ms(&self, mut op: impl FnMut() -> Result<()>) -> Vec<f64> {
         let runs = if self.small { 1 } else { WARM_UP_RUNS };
+        if !self.small {
+            (0..runs).try_for_each(|_| op()).unwrap();
+            self.backend.synchronize().unwrap();
+        }
         let once_ms = self.backend.elapsed_ms(|| (0..runs).try_for_each(|_| op())).unwrap() / runs as f32;
         let repeats = if self.small { 1 } else { (SAMPLE_MS / once_ms).ceil().clamp(1.0, 1000.0) as usize };
         let samples = if self.small { 1 } else { SAMPLES };

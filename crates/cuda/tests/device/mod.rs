@@ -5,6 +5,7 @@ pub mod counting;
 
 use gradus_cuda::{CudaBackend, CudaDriver, SimDriver};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// The library that `bun scripts/kernels.ts --sim` builds.
 pub fn library() -> PathBuf {
@@ -21,7 +22,11 @@ pub fn driver(seed: u64) -> SimDriver {
 /// A backend whose threads run in an order of `seed`. GRADUS_TEST_DEVICE=cuda takes the GPU instead: the GPU bundle runs the tests there.
 pub fn backend(seed: u64) -> CudaBackend {
     if std::env::var_os("GRADUS_TEST_DEVICE").is_some_and(|device| device == "cuda") {
-        return CudaBackend::new(CudaDriver::open().unwrap_or_else(|error| panic!("{error}")));
+        // One stays open: a GPU's context takes long to make, and many tests open it.
+        static KEPT: OnceLock<CudaDriver> = OnceLock::new();
+        let open = || CudaDriver::open().unwrap_or_else(|error| panic!("{error}"));
+        KEPT.get_or_init(open);
+        return CudaBackend::new(open());
     }
     CudaBackend::new(driver(seed))
 }
