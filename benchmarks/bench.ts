@@ -87,7 +87,10 @@ const measured = await suites[flags.suite]({ only: flags.only, repeats: flags.re
   refuse(error.message),
 );
 
-const commit = (await runCommand(["git", "describe", "--always", "--dirty"], { cwd: root, show: false })).output.trim();
+const git = (...words: string[]) => runCommand(["git", ...words], { cwd: root, show: false });
+// What an earlier run has recorded changes nothing that is measured.
+const isChanged = (await git("diff", "--quiet", "HEAD", "--", ".", ":(exclude)benchmarks/RESULTS.md")).exitCode !== 0;
+const commit = `${(await git("describe", "--always")).output.trim()}${isChanged ? "-dirty" : ""}`;
 const kind = machineKind(readFileSync("/proc/cpuinfo", "utf8"));
 const told: Result = result.parse({
   ...measured,
