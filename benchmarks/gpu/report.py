@@ -31,10 +31,11 @@ class Report:
             self.rows.append(row)
             if "ours" in row and not row.get("small"):
                 judge(row, self.rows)
-            print(line_of(row), flush=True)
+            # Kept before it is shown: who sees a row and ends the run has it.
             if self.partial:
                 self.partial.write(json.dumps(row) + "\n")
                 self.partial.flush()
+            print(line_of(row), flush=True)
 
     def note(self, part, state, text=""):
         """A part's outcome: the worst of what is told of it stands."""
