@@ -227,7 +227,9 @@ async function decode(policy: Policy, model: string, batch: number, context: num
   const long = await seconds(() => policy.generate(prompts, { ...options, maxTokens: 3 * least }));
   const decoding = (long - short) / 2;
   if (decoding <= 0 || decoding >= short) {
-    console.error(`decode ${batch} x ${context}: ${short} s and ${long} s tell nothing; something else uses the machine`);
+    console.error(
+      `decode ${batch} x ${context}: ${short} s and ${long} s tell nothing; something else uses the machine`,
+    );
     return;
   }
   figure(`prefill, ${batch} sequences of ${context}`, "tokens/s", (batch * context) / (short - decoding));
