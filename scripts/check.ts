@@ -6,6 +6,7 @@ import { edgeViolations } from "./check-edges.ts";
 import { treeViolations } from "./check-tree.ts";
 import { staleGeneratedFiles } from "./gen.ts";
 import { runCommand } from "./run-command.ts";
+import type { Tally } from "./tally.ts";
 
 const root = join(import.meta.dir, "..");
 
@@ -56,20 +57,20 @@ const checks: readonly Check[] = [
   ]),
 ];
 
-/** Runs every check and prints a line each; gives the number that passed and failed. */
-export async function runChecks(): Promise<{ passed: number; failed: number }> {
-  let failed = 0;
+/** Runs every check and prints a line each; gives the number that passed and failed, and which failed. */
+export async function runChecks(): Promise<Tally> {
+  const failures: string[] = [];
   for (const check of checks) {
     const began = performance.now();
     const findings = await check.run();
     const seconds = ((performance.now() - began) / 1000).toFixed(1);
     console.log(`${findings.length === 0 ? "ok  " : "FAIL"} ${check.name} (${seconds} s)`);
     if (findings.length === 0) continue;
-    failed += 1;
+    failures.push(check.name);
     for (const finding of findings) console.log(finding.replace(/^/gm, "     "));
     console.log(`     remedy: ${check.remedy}`);
   }
-  return { passed: checks.length - failed, failed };
+  return { passed: checks.length - failures.length, failed: failures.length, failures };
 }
 
 if (import.meta.main) {

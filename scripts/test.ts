@@ -1,4 +1,5 @@
-// `bun run test`: checks, kernels, Rust tests, TypeScript tests. Everything runs even when something fails; the last line sums it up.
+// `bun run test`: checks, kernels, Rust tests, TypeScript tests. Everything runs even when something fails;
+// the last lines name what failed and sum it up.
 // `--full` adds more seeds, ten kills and large shapes (tests read GRADUS_TEST_FULL).
 import { join } from "node:path";
 import { argumentsOf } from "./arguments.ts";
@@ -21,7 +22,8 @@ async function suite(title: string, command: readonly string[], count: (output: 
   console.log(`\n== ${title}`);
   const { exitCode, output } = await runCommand(command, { cwd: root, show: true, env });
   const tally = count(output);
-  return exitCode !== 0 && tally.failed === 0 ? { ...tally, failed: 1 } : tally;
+  if (exitCode === 0 || tally.failed > 0) return tally;
+  return { ...tally, failed: 1, failures: [`${title} ended with exit code ${exitCode} and no failed test`] };
 }
 
 /** One step of the kernels' build: what it finds wrong, nothing where all is well, undefined where it cannot be done here. */
@@ -31,8 +33,8 @@ async function step(name: string, run: () => Promise<readonly string[] | undefin
   const outcome = findings === undefined ? "none" : findings.length === 0 ? "ok  " : "FAIL";
   console.log(`${outcome} ${name} (${((performance.now() - began) / 1000).toFixed(1)} s)`);
   for (const finding of findings ?? []) console.log(finding.replace(/^/gm, "     "));
-  if (findings === undefined) return { passed: 0, failed: 0 };
-  return findings.length === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 };
+  const failures = findings !== undefined && findings.length > 0 ? [name] : [];
+  return { passed: findings?.length === 0 ? 1 : 0, failed: failures.length, failures };
 }
 
 /** The kernels for the simulator, which the tests below load, and for GPUs: CI fetches nvcc, elsewhere it may be missing. */
@@ -55,10 +57,11 @@ const tallies = [
   await runChecks(),
   ...(await kernels()),
   await suite("rust tests", ["cargo", "test", "--release", "--workspace", "--quiet"], countCargoTests),
-  await suite("typescript tests", [process.execPath, "test", "--timeout", "600000"], countBunTests),
+  await suite("typescript tests", [process.execPath, "test", "--dots", "--timeout", "600000"], countBunTests),
 ];
 const passed = tallies.reduce((sum, tally) => sum + tally.passed, 0);
 const failed = tallies.reduce((sum, tally) => sum + tally.failed, 0);
+for (const { failures } of tallies) for (const name of failures) console.log(`failed: ${name}`);
 console.log(`\ntook ${Math.round((performance.now() - began) / 1000)} s`);
 console.log(`${passed} passed, ${failed} failed`);
 process.exit(failed === 0 ? 0 : 1);
