@@ -251,6 +251,8 @@ export interface NativeRollout {
 export interface NativeSampling {
   /** Number of this call, chosen by the caller: events and `cancel` name it. */
   call: number
+  /** The caller's signal had ended the call before it began: it is answered without a token. */
+  cancelled: boolean
   /** Responses for each prompt. */
   n: number
   /** Most tokens of a response; absent: 512, or what the context leaves. */

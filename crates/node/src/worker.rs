@@ -201,6 +201,9 @@ impl<B: Backend> Worker<B> {
         let Prepared { prompts, responses, requests } = prepared;
         let call = Call::new(sampling, prompts, responses, waiting);
         self.generation.start(sampling.call, call, requests);
+        if sampling.cancelled {
+            self.generation.cancel(sampling.call);
+        }
     }
 
     fn step(&mut self, batch: &BatchData, weights: &[f32], options: &StepOptions) -> Result<StepMetrics> {
