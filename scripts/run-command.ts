@@ -3,6 +3,9 @@
 /** What a finished program left: its exit code and everything it printed. */
 export type CommandResult = { exitCode: number; output: string };
 
+/** What a process that outlives the program, and holds its output open, may hold it up. */
+const leftoverMilliseconds = 1000;
+
 /** Runs `command` in `cwd`; with `show`, what it prints goes to stdout as it comes. */
 export async function runCommand(
   command: readonly string[],
@@ -24,6 +27,8 @@ export async function runCommand(
       if (options.show) process.stdout.write(text);
     }
   };
-  await Promise.all([follow(child.stdout), follow(child.stderr)]);
-  return { exitCode: await child.exited, output };
+  const followed = Promise.all([follow(child.stdout), follow(child.stderr)]);
+  const exitCode = await child.exited;
+  await Promise.race([followed, new Promise((resolve) => setTimeout(resolve, leftoverMilliseconds).unref())]);
+  return { exitCode, output };
 }

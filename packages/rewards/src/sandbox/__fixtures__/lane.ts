@@ -81,7 +81,7 @@ export async function openLane(options: LaneOptions): Promise<Lane> {
   const daemonPid = sandbox.processId() ?? 0;
   const worker = sandboxProcesses(daemonPid).find(({ uid }) => uid !== process.getuid?.());
   const user = worker === undefined ? [] : ["setpriv", `--reuid=${worker.uid}`, "--clear-groups"];
-  const canary = Bun.spawn([...user, "sleep", "100000"], { stdin: "ignore" });
+  const canary = Bun.spawn([...user, "sleep", "100000"], { stdio: ["ignore", "ignore", "ignore"] });
   const interpreterWay = folderOf(python ?? "python3")
     .split("/")
     .filter((part) => part !== "");
