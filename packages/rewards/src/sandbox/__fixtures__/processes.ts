@@ -1,5 +1,5 @@
 // What of a sandbox can be seen from outside: its processes, their users, the mounts of its workers.
-import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 
 export type HostProcess = {
   readonly pid: number;
@@ -78,10 +78,20 @@ export function mountsOf(processes: readonly HostProcess[]): string[] {
 
 /** The cgroups of a daemon, which names them by its process id. */
 export function cgroupsOf(daemon: number, folder = "/sys/fs/cgroup", depth = 5): string[] {
-  if (depth === 0 || !existsSync(folder)) return [];
-  const folders = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory());
-  return folders.flatMap(({ name }) => {
+  if (depth === 0) return [];
+  return foldersIn(folder).flatMap((name) => {
     const path = `${folder}/${name}`;
     return name === `gradus-${daemon}` ? [path] : cgroupsOf(daemon, path, depth - 1);
   });
+}
+
+/** Names of the folders in a folder; none where it is not there, or is removed while it is read, as other daemons' cgroups are. */
+function foldersIn(folder: string): string[] {
+  try {
+    const entries = readdirSync(folder, { withFileTypes: true });
+    return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
+    throw error;
+  }
 }
