@@ -229,3 +229,11 @@ test("wrong input is one line that names it, exit code 2, nothing left behind", 
   expect(readdirSync(folder).sort()).toEqual(before);
   expect(existsSync(join(folder, "runs"))).toBe(false);
 }, 120_000);
+
+test("a limit on KV pages that no sequence fits into is told before the first step", async () => {
+  const folder = engineRecipe();
+  const given = ["--config", "engine.jsonc", "--kvBytesMax", "5000"];
+  const { exitCode, stderr } = await finish("main.ts", folder, ...given);
+  expect(stderr).toMatch(/^error: .*needs 8192 bytes of KV pages, the limit is 4096; raise kvBytesMax[^\n]*\n$/);
+  expect([exitCode, existsSync(join(folder, "runs"))]).toEqual([1, false]);
+}, 60_000);

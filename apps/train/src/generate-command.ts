@@ -50,7 +50,7 @@ export type SpeakingPolicy = {
 };
 
 export type PolicyPlace = Pick<ResolvedRun, "device" | "dtype" | "threads"> &
-  Partial<Pick<ResolvedRun, "activationBytesMax">>;
+  Partial<Pick<ResolvedRun, "activationBytesMax" | "kvBytesMax">>;
 
 export type GenerateEffects = {
   readonly cwd: string;

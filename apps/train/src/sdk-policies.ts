@@ -37,19 +37,20 @@ export async function loadSpeakingPolicy(folder: string, place: PolicyPlace): Pr
   return Policy.load(folder, placement(place));
 }
 
-function placement({ device, dtype, threads, activationBytesMax = null }: PolicyPlace): LoadOptions {
+function placement({ device, dtype, threads, activationBytesMax = null, kvBytesMax = null }: PolicyPlace): LoadOptions {
   return {
     device,
     ...(dtype !== null && { dtype }),
     ...(threads !== null && { threads }),
     ...(activationBytesMax !== null && { activationBytesMax }),
+    ...(kvBytesMax !== null && { kvBytesMax }),
   };
 }
 
-/** Of all that can change a bit: the limit on activations, which a run decides after its policy is open, cannot. */
+/** Of all that can change a bit: limits on memory cannot. */
 function hashOf(run: ResolvedRun): string {
   return createHash("sha256")
-    .update(JSON.stringify({ ...run, activationBytesMax: null }))
+    .update(JSON.stringify({ ...run, activationBytesMax: null, kvBytesMax: null }))
     .digest("hex");
 }
 

@@ -89,13 +89,18 @@ impl<B: Backend> Generation<B> {
         if self.calls.contains_key(&call) {
             return Err(Fault::bad_input(format!("call number {call} is in use")));
         }
-        let (pages, tokens_max) = (pages_needed(prompt_tokens, max_tokens), prompt_tokens + max_tokens);
+        self.check_pages(prompt_tokens + max_tokens)
+    }
+
+    /// Refuses a sequence of a prompt and a response that are `tokens` long together, if the limit cannot hold it even alone.
+    pub fn check_pages(&self, tokens: usize) -> Result<()> {
+        let pages = pages_needed(tokens, 0);
         if pages > self.pages_max {
             let (needed, limit) = (pages * self.page_bytes, self.pages_max * self.page_bytes);
             return Err(Fault::new(
                 "out-of-memory",
                 format!(
-                    "a sequence of {tokens_max} tokens needs {needed} bytes of KV pages, the limit is {limit}; raise kvBytesMax or shorten it"
+                    "a sequence of {tokens} tokens needs {needed} bytes of KV pages, the limit is {limit}; raise kvBytesMax or shorten it"
                 ),
             ));
         }

@@ -97,6 +97,14 @@ export const RunConfig = z
       .describe(
         "Most bytes of activations in an update: layers compute again what does not fit, with the same bits. null: half of the memory that is free when the run begins, which config.json then holds.",
       ),
+    kvBytesMax: z
+      .number()
+      .positive()
+      .nullable()
+      .default(null)
+      .describe(
+        "Most bytes of keys and values while responses are sampled: those that do not fit wait, which changes no bit. null: a quarter of the device's memory.",
+      ),
     maxSkippedSteps: z
       .int()
       .min(1)

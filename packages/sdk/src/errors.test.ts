@@ -171,6 +171,9 @@ test("a save that fails leaves nothing behind", async () => {
 test("a KV limit that cannot hold one sequence is refused with both figures", async () => {
   const cramped = await tinyPolicy({ kvBytesMax: 20_000 });
   await refused(() => cramped.generate([ids], { maxTokens: 100 }), "out-of-memory", "kvBytesMax", "16384");
+  const stage = { sequenceTokens: ids.length + 100, sequences: 1 };
+  await refused(() => cramped.planMemory(stage), "out-of-memory", "kvBytesMax", "16384");
+  await cramped.planMemory({ ...stage, isSampled: false });
   await cramped.close();
 });
 
