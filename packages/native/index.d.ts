@@ -12,6 +12,14 @@ export declare class NativeBatch {
   close(): void
 }
 
+/** How the engine knows a call. */
+export interface NativeCall {
+  /** Chosen by the caller: events and `cancel` name it. */
+  number: number
+  /** The caller's signal had ended the call before it began: it is answered without a token. */
+  cancelled: boolean
+}
+
 /** Where a checkpoint goes and what lies in it beside the policy. */
 export interface NativeCheckpoint {
   /** The run's checkpoints folder. */
@@ -249,10 +257,7 @@ export interface NativeRollout {
 
 /** How responses are sampled, for generation and rollouts alike. */
 export interface NativeSampling {
-  /** Number of this call, chosen by the caller: events and `cancel` name it. */
-  call: number
-  /** The caller's signal had ended the call before it began: it is answered without a token. */
-  cancelled: boolean
+  call: NativeCall
   /** Responses for each prompt. */
   n: number
   /** Most tokens of a response; absent: 512, or what the context leaves. */

@@ -59,7 +59,7 @@ pub struct SampledToken {
 impl Call {
     pub fn new(sampling: &Sampling, prompts: Vec<EncodedPrompt>, responses: Vec<Response>, waiting: Waiting) -> Self {
         Self {
-            number: sampling.call,
+            number: sampling.call.number,
             n: sampling.n,
             temperature: sampling.temperature,
             prompts,

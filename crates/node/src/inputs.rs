@@ -56,13 +56,20 @@ pub struct NativePrompt {
     pub id: Option<String>,
 }
 
+/// How the engine knows a call.
+#[napi(object)]
+#[derive(Clone, Copy)]
+pub struct NativeCall {
+    /// Chosen by the caller: events and `cancel` name it.
+    pub number: u32,
+    /// The caller's signal had ended the call before it began: it is answered without a token.
+    pub cancelled: bool,
+}
+
 /// How responses are sampled, for generation and rollouts alike.
 #[napi(object)]
 pub struct NativeSampling {
-    /// Number of this call, chosen by the caller: events and `cancel` name it.
-    pub call: u32,
-    /// The caller's signal had ended the call before it began: it is answered without a token.
-    pub cancelled: bool,
+    pub call: NativeCall,
     /// Responses for each prompt.
     pub n: u32,
     /// Most tokens of a response; absent: 512, or what the context leaves.
@@ -159,8 +166,7 @@ pub struct Prompt {
 
 /// Sampling settings as the engine thread takes them.
 pub struct Sampling {
-    pub call: u32,
-    pub cancelled: bool,
+    pub call: NativeCall,
     pub n: usize,
     pub max_tokens: Option<usize>,
     pub temperature: f64,
@@ -211,7 +217,6 @@ impl TryFrom<NativeSampling> for Sampling {
         };
         Ok(Sampling {
             call: sampling.call,
-            cancelled: sampling.cancelled,
             n: sampling.n as usize,
             max_tokens: sampling.max_tokens.map(|n| n as usize),
             temperature: sampling.temperature,

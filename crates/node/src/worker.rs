@@ -121,13 +121,13 @@ impl<B: Backend> Worker<B> {
         for (index, prompt) in prompts.into_iter().enumerate() {
             let prompt = self.encode(index, prompt)?;
             let max_tokens = self.max_tokens(index, prompt.tokens.len(), sampling.max_tokens)?;
-            self.generation.check(sampling.call, prompt.tokens.len(), max_tokens)?;
+            self.generation.check(sampling.call.number, prompt.tokens.len(), max_tokens)?;
             let name = prompt_name(&prompt);
             for response in 0..sampling.n {
                 let place = index * sampling.n + response;
                 let stream = stream(&sampling.purpose, sampling.stage, sampling.step, &name, response as u64, 0);
                 prepared.requests.push(Request {
-                    id: Generation::<B>::request_id(sampling.call, place),
+                    id: Generation::<B>::request_id(sampling.call.number, place),
                     prompt: prompt.tokens.clone(),
                     max_tokens,
                     temperature: sampling.temperature,
@@ -135,7 +135,7 @@ impl<B: Backend> Worker<B> {
                     key: sampling.seed,
                     stream,
                     stop_tokens: stop_tokens.clone(),
-                    group: Some(Generation::<B>::request_id(sampling.call, index)),
+                    group: Some(Generation::<B>::request_id(sampling.call.number, index)),
                 });
                 prepared.responses.push(Response::new(self.tokenizer.as_ref(), &sampling.stop)?);
             }
@@ -200,9 +200,9 @@ impl<B: Backend> Worker<B> {
     fn start(&mut self, prepared: Prepared, sampling: &Sampling, waiting: Waiting) {
         let Prepared { prompts, responses, requests } = prepared;
         let call = Call::new(sampling, prompts, responses, waiting);
-        self.generation.start(sampling.call, call, requests);
-        if sampling.cancelled {
-            self.generation.cancel(sampling.call);
+        self.generation.start(sampling.call.number, call, requests);
+        if sampling.call.cancelled {
+            self.generation.cancel(sampling.call.number);
         }
     }
 

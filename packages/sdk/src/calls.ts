@@ -1,5 +1,5 @@
 // Running calls of one policy: their numbers, who listens to their events, and the signals that end them.
-import type { NativeEnded, NativeEvent, NativePolicy, NativeSampling } from "@gradus/native";
+import type { NativeCall, NativeEnded, NativeEvent, NativePolicy } from "@gradus/native";
 import type { Progress } from "./options.ts";
 
 /** Who listens to a policy's events. Holds no policy, so that a forgotten policy can be collected. */
@@ -36,15 +36,12 @@ export type Watch = {
   readonly onEnded?: (responses: readonly NativeEnded[]) => void;
 };
 
-/** How the engine knows a call: its number, and whether its signal had ended it before it began. */
-export type CallStart = Pick<NativeSampling, "call" | "cancelled">;
-
 /** Starts a call under a fresh number, follows its events and its signal until it has its answer. */
 export async function runCall<T>(
   native: NativePolicy,
   calls: Calls,
   { signal, onProgress, onPiece, onEnded }: Watch,
-  start: (call: CallStart) => Promise<T>,
+  start: (call: NativeCall) => Promise<T>,
 ): Promise<T> {
   const call = calls.open(({ tokens, finished, total, pieces, ended }) => {
     for (const piece of pieces) onPiece?.(piece.text);
@@ -53,7 +50,7 @@ export async function runCall<T>(
   });
   const abort = () => native.cancel(call);
   try {
-    const answer = start({ call, cancelled: signal?.aborted ?? false });
+    const answer = start({ number: call, cancelled: signal?.aborted ?? false });
     signal?.addEventListener("abort", abort, { once: true });
     return await answer;
   } finally {

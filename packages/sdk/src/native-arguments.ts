@@ -1,8 +1,14 @@
 // Checked options, turned into the engine's arguments; and packed arrays, cut again into sequences.
-import type { NativeEnded, NativePolicyOptions, NativeSampling, NativeScores, NativeStepOptions } from "@gradus/native";
+import type {
+  NativeCall,
+  NativeEnded,
+  NativePolicyOptions,
+  NativeSampling,
+  NativeScores,
+  NativeStepOptions,
+} from "@gradus/native";
 import type { FinishedRollout } from "@gradus/rl";
 import type { z } from "zod";
-import type { CallStart } from "./calls.ts";
 import { GradusError } from "./gradus-error.ts";
 import type { generateOptions, loadOptions, rolloutOptions, stepOptions } from "./options.ts";
 import type { Score } from "./policy-types.ts";
@@ -24,14 +30,14 @@ export function nativePlacement({
 }
 
 export function generateSampling(
-  call: CallStart,
+  call: NativeCall,
   options: Omit<z.output<typeof generateOptions>, "logprobs">,
 ): NativeSampling {
   const { n, maxTokens, temperature, seed, purpose, stage, step, stop, logitBias } = options;
   const { topK, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty } = options;
   const bias = Object.entries(logitBias ?? {}).map(([token, bias]) => ({ token: Number(token), bias }));
   return {
-    ...call,
+    call,
     n,
     ...(maxTokens !== undefined && { maxTokens }),
     temperature,
@@ -53,11 +59,11 @@ export function generateSampling(
   };
 }
 
-export function rolloutSampling(call: CallStart, options: z.output<typeof rolloutOptions>): NativeSampling {
+export function rolloutSampling(call: NativeCall, options: z.output<typeof rolloutOptions>): NativeSampling {
   const { groupSize: n, maxResponseLength: maxTokens, temperature, purpose, stage, step } = options;
   const [progress, ended] = [options.onProgress !== undefined, options.onFinished !== undefined];
   const [seed, stop] = [BigInt(options.seed), [...options.stop]];
-  return { ...call, n, maxTokens, temperature, seed, purpose, stage, step, stop, progress, pieces: false, ended };
+  return { call, n, maxTokens, temperature, seed, purpose, stage, step, stop, progress, pieces: false, ended };
 }
 
 /** Responses that have ended, as the rollouts of a group of `groupSize` that they are. */
