@@ -48,6 +48,9 @@ def run_part(name, bundle, report, seconds):
     report.note(name, "passed")
     try:
         work(Part(name, report, bundle, began + seconds, name == "cpu"))
+    except Ended:
+        report.note(name, "failed", "it was cut off")
+        raise
     except Exception as error:  # One part never stops the others.
         report.note(name, "failed", f"{type(error).__name__}: {error}")
     finally:
