@@ -75,8 +75,8 @@ export async function buildPack(root: string, nvcc: Nvcc): Promise<CompilerRepor
     const image = join(folder, `${unit.name.replaceAll("/", "-")}.${arch}.${key}`);
     used.add(image).add(`${image}.log`);
     if (!existsSync(`${image}.log`)) {
-      const output = await compile([...command, "-o", `${image}.tmp`, unit.path], unit.path);
-      renameSync(`${image}.tmp`, image);
+      const output = await compile([...command, "-o", unfinished(image), unit.path], unit.path);
+      renameSync(unfinished(image), image);
       writeFileSync(`${image}.log`, output);
     }
     const bytes = readFileSync(image);
@@ -84,7 +84,7 @@ export async function buildPack(root: string, nvcc: Nvcc): Promise<CompilerRepor
     const module: CompiledModule = { name: unit.name, arch, kernels: entriesOf(arch, bytes, output), image: bytes };
     return { module, report: { name: unit.name, arch, output } };
   });
-  for (const name of readdirSync(folder)) if (!used.has(join(folder, name))) rmSync(join(folder, name));
+  removeOthers(folder, used);
   const modules = compiled.map(({ module }) => module);
   const twice = duplicateKernel(modules);
   if (twice !== undefined) throw new Error(`two files have a kernel ${twice}; names are unique over all of kernels/`);
@@ -122,12 +122,12 @@ export async function buildSimulator(root: string): Promise<boolean> {
     used.add(object);
     if (!existsSync(object)) {
       const command = ["g++", ...flags, "-I", join(root, "kernels"), "-x", "c++", "-c", unit.path];
-      await compile([...command, "-o", `${object}.tmp`], unit.path);
-      renameSync(`${object}.tmp`, object);
+      await compile([...command, "-o", unfinished(object)], unit.path);
+      renameSync(unfinished(object), object);
     }
     return { unit, object };
   });
-  for (const name of readdirSync(folder)) if (!used.has(join(folder, name))) rmSync(join(folder, name));
+  removeOthers(folder, used);
   const isTests = ({ unit }: { unit: Unit }) => unit.kind === "tests";
   const library = objects.filter((each) => !isTests(each)).map(({ object }) => object);
   const made = await link(simulatorPath(root), ["-shared"], library);
@@ -141,9 +141,9 @@ async function link(path: string, flags: readonly string[], objects: readonly st
   const stamp = `${path}.stamp`;
   const inputs = hashOf([...flags, ...objects]);
   if (existsSync(path) && existsSync(stamp) && readFileSync(stamp, "utf8") === inputs) return false;
-  await compile(["g++", ...flags, "-o", `${path}.tmp`, ...objects], path);
+  await compile(["g++", ...flags, "-o", unfinished(path), ...objects], path);
   // Renamed: a process that has the old library mapped keeps the old file.
-  renameSync(`${path}.tmp`, path);
+  renameSync(unfinished(path), path);
   writeWhole(stamp, new TextEncoder().encode(inputs));
   return true;
 }
@@ -176,6 +176,18 @@ async function inParallel<T, R>(items: readonly T[], work: (item: T) => Promise<
 /** Writes a file that is there whole or not at all. */
 function writeWhole(path: string, bytes: Uint8Array): void {
   mkdirSync(join(path, ".."), { recursive: true });
-  writeFileSync(`${path}.tmp`, bytes);
-  renameSync(`${path}.tmp`, path);
+  writeFileSync(unfinished(path), bytes);
+  renameSync(unfinished(path), path);
+}
+
+/** Where a file is written before it is whole: another process may be at the same one. */
+function unfinished(path: string): string {
+  return `${path}.${process.pid}.tmp`;
+}
+
+/** Removes what no source asks for any longer; what another process is writing stays. */
+function removeOthers(folder: string, used: ReadonlySet<string>): void {
+  for (const name of readdirSync(folder)) {
+    if (!used.has(join(folder, name)) && !name.endsWith(".tmp")) rmSync(join(folder, name), { force: true });
+  }
 }
