@@ -59,7 +59,8 @@ test("killed at random moments and resumed, a run equals the unbroken one", asyn
 
 test("the first signal saves and says how to go on", async () => {
   const folder = scriptedRecipe();
-  const child = start(folder, ["--config", "run.jsonc", "--json"], 20);
+  // Slow, so that the signal comes long before the run's end.
+  const child = start(folder, ["--config", "run.jsonc", "--json"], 300);
   await whenSeen(child.stdout, `"step":8,`, () => child.kill("SIGINT"));
   expect(await child.exited).toBe(130);
   const told = await new Response(child.stderr).text();

@@ -10,6 +10,7 @@ export function engineRecipe(): string {
   const folder = temporaryFolder();
   const recipe = {
     name: "engine",
+    device: "cpu",
     threads: 2,
     policy: {
       config: {
