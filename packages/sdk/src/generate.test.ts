@@ -182,10 +182,8 @@ test("the event loop is free while the engine works", async () => {
   const timer = setInterval(() => {
     ticks += 1;
   }, 1);
-  const began = performance.now();
   await busy.score(Array.from({ length: 40 }, () => new Uint32Array(128).fill(3)));
-  const elapsed = performance.now() - began;
   clearInterval(timer);
-  expect(ticks).toBeGreaterThan(elapsed / 20);
+  expect(ticks).toBeGreaterThan(10);
   await busy.close();
 });

@@ -279,11 +279,11 @@ test("save writes a Hugging Face folder, replaces a model and nothing else", asy
 test("a step while a rollout runs is refused, and the rollout goes on", async () => {
   const own = await tinyPolicy({ config: { ...tinyConfig, max_position_embeddings: 10_000, eos_token_id: null } });
   const batch = await own.rollout([sequence], { ...rollout, maxResponseLength: 2 });
-  const running = own.rollout([sequence], { ...rollout, maxResponseLength: 2000 });
+  const running = own.rollout([sequence], { ...rollout, maxResponseLength: 8000 });
   expect(await failure(() => own.step(batch, { weights: new Float32Array(3), learningRate: 1e-3 }))).toMatchObject({
     code: "busy",
   });
-  expect((await running).responseTokens).toBe(6000);
+  expect((await running).responseTokens).toBe(24_000);
   expect(await own.step(batch, { weights: signs(batch, 3), learningRate: 1e-3 })).toMatchObject({ skipped: null });
   await own.close();
 });

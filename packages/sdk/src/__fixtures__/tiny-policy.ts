@@ -100,7 +100,7 @@ function byteVocabulary(): Record<string, number> {
 
 /** A policy of random weights; ids only unless a tokenizer is given. */
 export function tinyPolicy(options: Partial<CreateOptions> = {}): Promise<Policy> {
-  return Policy.create({ config: tinyConfig, seed: 1, threads: 1, ...options });
+  return Policy.create({ config: tinyConfig, seed: 1, device: "cpu", threads: 1, ...options });
 }
 
 /** The code and message of the error that `call` fails with. */
