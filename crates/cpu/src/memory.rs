@@ -105,6 +105,15 @@ impl Memory {
         Some(Memory { pointer, bytes, source: Source::Mapping { start, bytes: mapped }, lease: None })
     }
 
+    /// Bytes that the machine's memory holds: pages of a mapping that nothing has touched are still free.
+    pub(crate) fn resident_bytes(&self) -> usize {
+        match self.source {
+            #[cfg(target_os = "linux")]
+            Source::Mapping { start, bytes } => resident_bytes(start, bytes).unwrap_or(bytes),
+            _ => self.bytes,
+        }
+    }
+
     pub(crate) fn bytes(&self) -> &[u8] {
         // SAFETY: `bytes` initialised bytes that self owns.
         unsafe { std::slice::from_raw_parts(self.pointer.as_ptr(), self.bytes) }
@@ -118,6 +127,19 @@ impl Memory {
 
 #[repr(align(64))]
 struct Line;
+
+/// Of a mapping of whole pages; none where the kernel does not tell.
+#[cfg(target_os = "linux")]
+fn resident_bytes(start: *mut libc::c_void, bytes: usize) -> Option<usize> {
+    // SAFETY: reads a number.
+    let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).ok()?;
+    let mut pages = vec![0_u8; bytes.div_ceil(page)];
+    // SAFETY: the mapping is live, and there is a byte for each of its pages.
+    if unsafe { libc::mincore(start, bytes, pages.as_mut_ptr()) } != 0 {
+        return None;
+    }
+    Some(page * pages.iter().filter(|&page| page & 1 == 1).count())
+}
 
 impl Drop for Memory {
     fn drop(&mut self) {
@@ -148,6 +170,16 @@ mod tests {
             assert!(memory.bytes().iter().all(|byte| *byte == 0));
             memory.bytes_mut().fill(7);
         }
+    }
+
+    #[test]
+    fn what_nothing_has_touched_is_not_resident() {
+        let mut memory = Memory::zeroed(64 << 20, 1).unwrap();
+        assert!(memory.resident_bytes() < 4 << 20, "{}", memory.resident_bytes());
+        memory.bytes_mut()[..16 << 20].fill(7);
+        let found = memory.resident_bytes();
+        assert!((16 << 20..32 << 20).contains(&found), "{found}");
+        assert_eq!(Memory::zeroed(1000, 1).unwrap().resident_bytes(), 1000);
     }
 
     #[test]

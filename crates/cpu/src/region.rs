@@ -23,9 +23,9 @@ pub(crate) struct Lease {
 }
 
 impl Region {
-    /// Bytes of its allocation.
+    /// Bytes of its allocation that the machine's memory holds.
     pub(crate) fn bytes(&self) -> usize {
-        self.parts().cuts.capacity()
+        self.parts().memory.resident_bytes()
     }
 
     /// Memory that holds anything.
