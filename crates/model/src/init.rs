@@ -17,6 +17,7 @@ pub(crate) fn randomise<B: Backend>(
     deviation: f32,
     seed: u64,
 ) -> Result<()> {
+    let threads = threads_of(backend)?;
     let mut values = Vec::new();
     for parameter in &mut parameters.list {
         let (kind, cols) = (parameter.kind, parameter.cols);
@@ -26,13 +27,20 @@ pub(crate) fn randomise<B: Backend>(
                 values.clear();
                 values.resize(rows * cols, if kind == ParameterKind::Norm { 1.0 } else { 0.0 });
                 if !kind.is_vector() {
-                    fill_normal(&mut values, first * cols, deviation, seed, stream, backend.threads());
+                    fill_normal(&mut values, first * cols, deviation, seed, stream, threads);
                 }
                 backend.load_row_major(&mut parameter.weight, tensor.row_offset + first, &values)?;
             }
         }
     }
     Ok(())
+}
+
+/// The backend's threads; beside a device with its own memory all of the host's, which have nothing else to do.
+fn threads_of<B: Backend>(backend: &B) -> Result<usize> {
+    let is_device = backend.device_memory()?.is_some();
+    let host = || std::thread::available_parallelism().map_or(1, usize::from);
+    Ok(if is_device { host() } else { backend.threads() })
 }
 
 /// Elements `first..first + values.len()` of a tensor, `first` a multiple of [`NORMALS`]. Each is a function of its
