@@ -36,6 +36,16 @@ export function hostProcesses(): HostProcess[] {
     });
 }
 
+/** Whether a process has not ended; one that waits to be reaped has. */
+export function isAlive(pid: number): boolean {
+  try {
+    return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+  } catch {
+    // It is gone, perhaps since it was looked for.
+    return false;
+  }
+}
+
 function namespaceOf(pid: string, kind: string): string | undefined {
   try {
     return readlinkSync(`/proc/${pid}/ns/${kind}`);
