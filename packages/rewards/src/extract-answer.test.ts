@@ -32,10 +32,8 @@ test("a thought that the prompt opened and the response never closes has no answ
   expect(extractAnswer("\\boxed{1}", "<think>done</think>")).toBe("1");
 });
 
-test("10^5 nested or unclosed braces cost no more than their length", () => {
-  const started = performance.now();
-  const depth = 100_000;
+test("10^6 nested or unclosed braces cost no more than their length", () => {
+  const depth = 1_000_000; // its square would take longer than the test may
   expect(extractAnswer(`${"\\boxed{".repeat(depth)}1${"}".repeat(depth)}`)).toBe("1");
   expect(extractAnswer("\\boxed{".repeat(depth))).toBeUndefined();
-  expect(performance.now() - started).toBeLessThan(2000);
-});
+}, 60_000);

@@ -37,10 +37,9 @@ for (const mode of mathModes) {
       ["5", "e^{\\pi}", "x^2+1", answer].map((gold) => ({ response: boxed(answer), golds: [gold] })),
     );
     const honest = { response: boxed("\\frac{1}{\\sqrt2}"), golds: ["\\frac{\\sqrt2}{2}"] };
+    // An answer that costs as much as it could ends the test by its timeout.
     for (const row of rows) {
-      const began = performance.now();
       const verdicts = await Promise.all([grader.grade(row, { mode }), grader.grade(honest, { mode })]);
-      expect(performance.now() - began).toBeLessThan(2000);
       expect(verdicts[1]).toMatchObject({ kind: "correct" });
       // Only a gold answer that cannot be read is a fault: the budget, not the clock, ends the others.
       const [verdict] = verdicts;

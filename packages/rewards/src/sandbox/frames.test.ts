@@ -39,15 +39,14 @@ test("frames come out whole however the stream is cut", () => {
 });
 
 test("a large body costs time in its size, not in its square", () => {
-  const body: Uint8Array = new Uint8Array(16 * 1024 * 1024).fill(5);
+  // Copied at every chunk it would take longer than the test may.
+  const body: Uint8Array = new Uint8Array(64 * 1024 * 1024).fill(5);
   const stream = frameOf(`{"blobs":[${body.length}]}`, body);
   const read = frameReader();
-  const began = performance.now();
   let frames: Frame[] = [];
   for (let begin = 0; begin < stream.length; begin += 512) frames = read(stream.subarray(begin, begin + 512));
   expect(frames[0]?.blobs[0]?.length).toBe(body.length);
-  expect(performance.now() - began).toBeLessThan(5000);
-});
+}, 60_000);
 
 const broken: Record<string, Uint8Array> = {
   "a header that is too long": frameOf("", bytes(), { header: headerBytesMax + 1, body: 0 }),

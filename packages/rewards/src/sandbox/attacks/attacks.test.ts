@@ -135,7 +135,6 @@ function checkRest(attack: Attack, { aftermaths, processesLeft, pidsKept, mounts
   if (attack.pidsKept) expect(pidsKept, "the sandbox's own processes were replaced").toBe(true);
   expect(mounts[1].length).toBe(mounts[0].length);
   expect(after.cpuMs).toBeLessThan(5 * before.cpuMs + 200);
-  expect(after.tookMs).toBeLessThan(5 * before.tookMs + 2000);
 }
 
 // No server was reached, nobody outside was killed, nothing is left on the host: of however many attacks were asked for.
