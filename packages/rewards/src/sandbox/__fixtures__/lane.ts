@@ -8,7 +8,7 @@ import { startSandbox } from "../sandbox.ts";
 import { type Attack, aftermathProgram, attackLimits, attackProgram } from "./attack-list.ts";
 import type { Canaries } from "./canaries.ts";
 import type { PreparedCgroup } from "./prepared-cgroup.ts";
-import { cgroupsOf, type HostProcess, mountsOf, sandboxProcesses } from "./processes.ts";
+import { cgroupsOf, familyOf, type HostProcess, mountsOf, sandboxProcesses, untilNoneIsLeft } from "./processes.ts";
 
 /** A user without a name, a login or files. */
 export const plainUser = 61_234;
@@ -30,7 +30,6 @@ export type Report = {
   readonly expected: number;
   /** What the harmless test printed before the attack and after it, and the processor time that it cost. */
   readonly aftermaths: readonly [Aftermath, Aftermath];
-  readonly processesLeft: readonly string[];
   readonly pidsKept: boolean;
   readonly mounts: readonly [readonly string[], readonly string[]];
   readonly marksLeft: readonly string[];
@@ -43,8 +42,8 @@ export type Aftermath = {
 
 export type Lane = {
   readonly attack: (attack: Attack) => Promise<Report>;
-  /** Ends the sandbox; whether the process that attacks were to kill is alive, and what processes and cgroups are left. */
-  readonly close: () => Promise<{ isCanaryAlive: boolean; left: readonly string[] }>;
+  /** Ends the sandbox and waits for all its processes; whether the one that attacks were to kill is alive, and what cgroups are left. */
+  readonly close: () => Promise<{ isCanaryAlive: boolean; cgroupsLeft: readonly string[] }>;
 };
 
 /** A command that starts the daemon in a world full of secrets: in its environment, in a descriptor, as another user. */
@@ -99,7 +98,7 @@ export async function openLane(options: LaneOptions): Promise<Lane> {
 
   async function attack(chosen: Attack): Promise<Report> {
     const before = latest;
-    const idle = await settled(daemonPid, idleCount);
+    const idle = await settled(`before ${chosen.name}`, daemonPid, idleCount);
     const mark = randomBytes(6).toString("hex");
     const limits = { ...attackLimits, ...chosen.limits };
     const given = { ...canaries.given, interpreterWay, limits, mark, earlier, daemonPid, canaryPid: canary.pid };
@@ -107,12 +106,11 @@ export async function openLane(options: LaneOptions): Promise<Lane> {
     const run = await sandbox.run(attackProgram(chosen, given), limits);
     const after = await lookAround();
     latest = after;
-    const left = await settled(daemonPid, idleCount);
+    const left = await settled(`after ${chosen.name}`, daemonPid, idleCount);
     return {
       run,
       expected,
       aftermaths: [before, after],
-      processesLeft: left.slice(idleCount).map(({ pid, name }) => `${pid} ${name}`),
       pidsKept: JSON.stringify(left.map(({ pid }) => pid)) === JSON.stringify(idle.map(({ pid }) => pid)),
       mounts: [mountsOf(idle), mountsOf(left)],
       marksLeft: canaries.marks(mark),
@@ -120,12 +118,14 @@ export async function openLane(options: LaneOptions): Promise<Lane> {
   }
 
   async function close() {
+    const family = familyOf(daemonPid);
     await sandbox.close();
     const isCanaryAlive = canary.exitCode === null && canary.signalCode === null;
     canary.kill("SIGKILL");
     await canary.exited;
-    const left = sandboxProcesses(daemonPid);
-    return { isCanaryAlive, left: [...left.map(({ pid, name }) => `${pid} ${name}`), ...cgroupsOf(daemonPid)] };
+    await untilNoneIsLeft(`processes of the closed sandbox ${daemonPid}`, family.left);
+    family.release();
+    return { isCanaryAlive, cgroupsLeft: cgroupsOf(daemonPid) };
   }
 
   // What a test finds in a fresh worker; the worker's second test, so that its first touch of files is paid for.
@@ -154,12 +154,12 @@ async function idleProcesses(daemonPid: number): Promise<number> {
   return fewest;
 }
 
-/** The sandbox's processes once there are no more than `idleCount`; after a second, whatever there is. */
-async function settled(daemonPid: number, idleCount: number): Promise<HostProcess[]> {
-  const end = performance.now() + 1000;
-  for (;;) {
-    const processes = sandboxProcesses(daemonPid);
-    if (processes.length <= idleCount || performance.now() > end) return processes;
-    await Bun.sleep(5);
-  }
+/** The sandbox's processes once there are no more than `idleCount`. */
+async function settled(when: string, daemonPid: number, idleCount: number): Promise<HostProcess[]> {
+  let processes: HostProcess[] = [];
+  await untilNoneIsLeft(`${when}, of ${idleCount} processes`, () => {
+    processes = sandboxProcesses(daemonPid);
+    return processes.length <= idleCount ? [] : processes.map(({ pid, name }) => `${pid} ${name}`);
+  });
+  return processes;
 }

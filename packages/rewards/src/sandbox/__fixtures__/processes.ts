@@ -1,11 +1,15 @@
 // What of a sandbox can be seen from outside: its processes, their users, the mounts of its workers.
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { closeSync, openSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 
 export type HostProcess = {
   readonly pid: number;
   readonly parent: number;
   readonly uid: number;
   readonly name: string;
+  /** When it began, in the kernel's ticks: with the pid, which is given away again, it names one process. */
+  readonly startedAt: string;
+  /** Whether all its threads have ended, so that it waits for its parent alone. */
+  readonly hasEnded: boolean;
   /** Undefined where they may not be read. */
   readonly mountNamespace: string | undefined;
   readonly pidNamespace: string | undefined;
@@ -18,6 +22,7 @@ export function hostProcesses(): HostProcess[] {
     .flatMap((name) => {
       try {
         const status = readFileSync(`/proc/${name}/status`, "utf8");
+        const stat = readFileSync(`/proc/${name}/stat`, "utf8");
         const field = (key: string) => Number(new RegExp(`^${key}:\\s*(\\d+)`, "m").exec(status)?.[1]);
         return [
           {
@@ -25,6 +30,9 @@ export function hostProcesses(): HostProcess[] {
             parent: field("PPid"),
             uid: field("Uid"),
             name: /^Name:\s*(.*)$/m.exec(status)?.[1] ?? "",
+            // The name, in brackets, may hold anything; after it come the fields from the third on.
+            startedAt: stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? "",
+            hasEnded: /^State:\s*[ZX]/m.test(status) && field("Threads") <= 1,
             mountNamespace: namespaceOf(name, "mnt"),
             pidNamespace: namespaceOf(name, "pid"),
           },
@@ -67,6 +75,57 @@ export function sandboxProcesses(daemon: number): HostProcess[] {
   namespaces.delete(own);
   namespaces.delete(undefined);
   return all.filter(({ pid, mountNamespace }) => family.has(pid) || namespaces.has(mountNamespace));
+}
+
+/** A daemon's processes and mount namespaces, taken while it lives: once it is gone, nothing says whose an orphan is. */
+export type Family = {
+  /** Those of the processes that still live, and whoever lives in one of the namespaces. */
+  readonly left: () => readonly string[];
+  readonly release: () => void;
+};
+
+/** Takes them. Throws where the daemon is gone already, since nothing would then be found, whatever is left. */
+export function familyOf(daemon: number): Family {
+  const members = sandboxProcesses(daemon).filter(({ hasEnded }) => !hasEnded);
+  if (!members.some(({ pid }) => pid === daemon)) throw new Error(`there is no daemon ${daemon} whose family to take`);
+  const identity = ({ pid, startedAt }: HostProcess) => `${pid} ${startedAt}`;
+  const identities = new Set(members.map(identity));
+  // One that is held open keeps its number, which the kernel would give to the next one.
+  const held = members.flatMap(openMountNamespace);
+  const namespaces = new Set<string | undefined>(held.map((file) => readlinkSync(`/proc/self/fd/${file}`)));
+  namespaces.delete(namespaceOf("self", "mnt"));
+  return {
+    left: () =>
+      hostProcesses()
+        .filter((one) => !one.hasEnded && (identities.has(identity(one)) || namespaces.has(one.mountNamespace)))
+        .map(({ pid, name }) => `${pid} ${name}`),
+    release: () => held.forEach(closeFile),
+  };
+}
+
+function closeFile(file: number): void {
+  closeSync(file);
+}
+
+function openMountNamespace({ pid }: HostProcess): number[] {
+  try {
+    return [openSync(`/proc/${pid}/ns/mnt`, "r")];
+  } catch {
+    // The process has ended meanwhile, or may not be asked.
+    return [];
+  }
+}
+
+const looksUntilTold = 400;
+
+/** Waits until nothing is left. What stays is told once, for a test that then runs into its timeout. */
+export async function untilNoneIsLeft(whose: string, left: () => readonly string[]): Promise<void> {
+  for (let looks = 1; ; looks++) {
+    const names = left();
+    if (names.length === 0) return;
+    if (looks === looksUntilTold) console.log(`${whose}: still left: ${names.join(", ")}`);
+    await Bun.sleep(5);
+  }
 }
 
 /** The mounts in each of the processes' mount namespaces, a line each, sorted. */
