@@ -7,10 +7,14 @@ use crate::request::Limits;
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 const PREFIX: &str = "gradus-";
 /// Names that are tried where others hold the first ones: daemons in different PID namespaces may have one pid.
 const NAMES_MAX: usize = 64;
+/// Killed processes that are not gone after this keep their group, which the next daemon tries again: one of them may
+/// hang within the kernel for as long as the host's disks do.
+const REMOVAL: Duration = Duration::from_secs(2);
 
 /// The daemon's own group, in which it makes one for each worker. The lock on it ends with the value.
 #[derive(Debug)]
@@ -307,19 +311,23 @@ fn lock(folder: &Path) -> Option<File> {
 
 /// Kills what is in a group and its children, then removes them.
 fn remove_tree(folder: &Path) {
+    remove_tree_until(folder, Instant::now() + REMOVAL);
+}
+
+fn remove_tree_until(folder: &Path, end: Instant) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_tree(&entry.path());
+            remove_tree_until(&entry.path(), end);
         }
     }
-    for _ in 0..100 {
+    loop {
         let procs = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
         for pid in procs.lines().filter_map(|line| line.parse::<i32>().ok()) {
             let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
         }
         match fs::remove_dir(folder) {
-            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
-                std::thread::sleep(std::time::Duration::from_millis(2));
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && Instant::now() < end => {
+                std::thread::sleep(Duration::from_millis(2));
             }
             _ => return,
         }
