@@ -21,6 +21,8 @@ const repository = join(import.meta.dir, "..", "..", "..", "..", "..");
 export type Canaries = {
   /** A folder that every user can read. */
   readonly folder: string;
+  /** All that are made for the attacks, that one among them. */
+  readonly folders: readonly string[];
   readonly secret: string;
   /** What attacks are told, apart from process ids. */
   readonly given: Readonly<Record<string, unknown>>;
@@ -47,6 +49,7 @@ export async function openCanaries(): Promise<Canaries> {
   const writable = new Set([...folders, ...usualFolders, homedir(), repository]);
   return {
     folder,
+    folders: [folder, inRepository],
     secret,
     given: {
       needle,

@@ -2,9 +2,9 @@
 // way, gets nothing, leaves nothing, and the next test finds the worker as a fresh one. Those that a cgroup answers, also
 // in tier A as a plain user to whom root gave one. Where this runs as a plain user, tier B alone.
 import { afterAll, expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
 import { type Attack, attackList } from "../__fixtures__/attack-list.ts";
 import { type Canaries, openCanaries } from "../__fixtures__/canaries.ts";
+import { type HostMounts, hostMounts, tracesOf } from "../__fixtures__/host-mounts.ts";
 import { type Lane, type LaneOptions, openLane, plainUser, type Report } from "../__fixtures__/lane.ts";
 import { plainPython } from "../__fixtures__/plain-python.ts";
 import { type PreparedCgroup, prepareCgroup } from "../__fixtures__/prepared-cgroup.ts";
@@ -19,13 +19,13 @@ if (!isRoot) console.log("attacks: not root, so tier A as root is not tried");
 type Ground = {
   readonly canaries: Canaries;
   readonly cgroup: PreparedCgroup | undefined;
-  readonly mountsBefore: string;
+  readonly mountsBefore: HostMounts;
 };
 let ground: Promise<Ground> | undefined;
 
 async function openGround(): Promise<Ground> {
   const canaries = await openCanaries();
-  const mountsBefore = readFileSync("/proc/self/mountinfo", "utf8");
+  const mountsBefore = hostMounts();
   return { canaries, mountsBefore, cgroup: isRoot ? prepareCgroup(plainUser) : undefined };
 }
 
@@ -144,7 +144,7 @@ afterAll(async () => {
     const closed = (await Promise.all(worlds.map((world) => world.close()))).flat();
     expect(closed).toEqual(closed.map(() => ({ isCanaryAlive: true, cgroupsLeft: [] })));
     expect(canaries.visits()).toBe(0);
-    expect(readFileSync("/proc/self/mountinfo", "utf8")).toBe(mountsBefore);
+    expect(tracesOf(mountsBefore, hostMounts(), canaries.folders)).toEqual([]);
   } finally {
     canaries.close();
     cgroup?.remove();
