@@ -1,4 +1,5 @@
 // A cgroup that root makes and hands to a plain user, so that the user's daemon reaches tier A.
+import { randomBytes } from "node:crypto";
 import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -12,18 +13,45 @@ export type PreparedCgroup = {
 
 /** Makes the group at the root of every hierarchy that counts memory, processes and processor time. Needs root. */
 export function prepareCgroup(uid: number): PreparedCgroup {
-  const name = `gradus-attacks-${process.pid}`;
+  // Not the process id alone: a run that was killed may have left the group of another one that had it.
+  const name = `gradus-attacks-${process.pid}-${randomBytes(4).toString("hex")}`;
   const mounts = mountsOf(["memory", "pids", "cpuacct"]);
+  if (mounts.length === 0) throw new CgroupError("no cgroup is mounted");
   const folders = mounts.map((mount) => join(mount, name));
-  for (const folder of folders) giveTo(uid, folder);
-  const joinFiles: string[] = [];
-  for (const [index, folder] of folders.entries()) {
-    if (!existsSync(join(folder, "cgroup.controllers"))) continue;
-    writeFileSync(join(mounts[index] ?? "", "cgroup.subtree_control"), "+memory +pids");
-    giveTo(uid, join(folder, "daemon"));
-    joinFiles.push(join(folder, "daemon", "cgroup.procs"));
+  const remove = () => folders.filter((folder) => existsSync(folder)).forEach(removeGroup);
+  try {
+    for (const folder of folders) giveTo(uid, folder);
+    return { path: `/${name}`, joinFiles: mounts.flatMap((mount) => prepareJoining(uid, mount, name)), remove };
+  } catch (error) {
+    remove();
+    // What the file systems answer; anything else is a slip in here.
+    if (error instanceof Error && "code" in error) throw new CgroupError(error.message, { cause: error });
+    throw error;
   }
-  return { path: `/${name}`, joinFiles, remove: () => folders.forEach(removeGroup) };
+}
+
+/** Why no group can be prepared, undefined where one can: as in a container, whose groups may be read-only or in use. */
+export function whyNoCgroup(uid: number): string | undefined {
+  try {
+    prepareCgroup(uid).remove();
+    return undefined;
+  } catch (error) {
+    if (error instanceof CgroupError) return error.message;
+    throw error;
+  }
+}
+
+class CgroupError extends Error {
+  override readonly name = "CgroupError";
+}
+
+/** In version 2 a group with processes gives its children no controllers, so the daemon joins a group beside theirs. */
+function prepareJoining(uid: number, mount: string, name: string): string[] {
+  const folder = join(mount, name);
+  if (!existsSync(join(folder, "cgroup.controllers"))) return [];
+  writeFileSync(join(mount, "cgroup.subtree_control"), "+memory +pids");
+  giveTo(uid, join(folder, "daemon"));
+  return [join(folder, "daemon", "cgroup.procs")];
 }
 
 /** Makes a group whose files are the user's. */
@@ -32,7 +60,7 @@ function giveTo(uid: number, folder: string): void {
   for (const place of [folder, ...readdirSync(folder).map((file) => join(folder, file))]) chownSync(place, uid, uid);
 }
 
-/** Where the controllers' hierarchies are mounted; that of version 2 where version 1 has none of them. */
+/** Where the controllers' hierarchies are mounted; that of version 2 where version 1 lacks one of them, as for the daemon. */
 function mountsOf(controllers: readonly string[]): string[] {
   const lines = readFileSync("/proc/self/mounts", "utf8").trim().split("\n");
   const mounts = lines.map((line) => line.split(" ")).map(([, at = "", kind, options = ""]) => ({ at, kind, options }));
@@ -40,7 +68,7 @@ function mountsOf(controllers: readonly string[]): string[] {
   const first = controllers.flatMap(
     (controller) => mounts.find(({ kind, options }) => kind === "cgroup" && has(controller)(options))?.at ?? [],
   );
-  if (first.length > 0) return [...new Set(first)];
+  if (first.length === controllers.length) return [...new Set(first)];
   return mounts
     .filter(({ kind }) => kind === "cgroup2")
     .map(({ at }) => at)

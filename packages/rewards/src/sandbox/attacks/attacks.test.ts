@@ -1,24 +1,24 @@
 // Every attack of crates/sandbox/tests/attacks, in tier A as root and in tier B as a plain user: it ends in an acceptable
 // way, gets nothing, leaves nothing, and the next test finds the worker as a fresh one. Those that a cgroup answers, also
-// in tier A as a plain user to whom root gave one. Where this runs as a plain user, tier B alone.
+// in tier A as a plain user to whom root gave one. Where this runs as a plain user, or no cgroup can be had, tier B alone.
 import { afterAll, expect, test } from "bun:test";
 import { type Attack, attackList } from "../__fixtures__/attack-list.ts";
 import { type Canaries, openCanaries } from "../__fixtures__/canaries.ts";
 import { type HostMounts, hostMounts, tracesOf } from "../__fixtures__/host-mounts.ts";
 import { type Lane, type LaneOptions, openLane, plainUser, type Report } from "../__fixtures__/lane.ts";
 import { plainPython } from "../__fixtures__/plain-python.ts";
-import { type PreparedCgroup, prepareCgroup } from "../__fixtures__/prepared-cgroup.ts";
+import { type PreparedCgroup, prepareCgroup, whyNoCgroup } from "../__fixtures__/prepared-cgroup.ts";
 
 const isRoot = process.getuid?.() === 0;
 const attacks = attackList();
 /** Lanes a world: attacks of a world share nothing but its canaries. */
 const lanesEach = 2;
-if (!isRoot) console.log("attacks: not root, so tier A as root is not tried");
+const whyNoTierA = isRoot ? whyNoCgroup(plainUser) : "not root";
+if (whyNoTierA !== undefined) console.log(`attacks: tier A is not tried: ${whyNoTierA}`);
 
 /** What all worlds have in common, set up by the first attack, so that a run of other tests alone leaves nothing open. */
 type Ground = {
   readonly canaries: Canaries;
-  readonly cgroup: PreparedCgroup | undefined;
   readonly mountsBefore: HostMounts;
 };
 let ground: Promise<Ground> | undefined;
@@ -26,7 +26,7 @@ let ground: Promise<Ground> | undefined;
 async function openGround(): Promise<Ground> {
   const canaries = await openCanaries();
   const mountsBefore = hostMounts();
-  return { canaries, mountsBefore, cgroup: isRoot ? prepareCgroup(plainUser) : undefined };
+  return { canaries, mountsBefore };
 }
 
 function groundOf(): Promise<Ground> {
@@ -79,12 +79,17 @@ class World {
 const python = plainPython();
 const asUser = { asPlainUser: isRoot, python: isRoot ? python : undefined };
 const worlds: World[] = [];
-if (isRoot) {
+/** What the world that needs it has prepared. */
+let cgroup: PreparedCgroup | undefined;
+if (whyNoTierA === undefined) {
   const asRoot = { tier: "A", asPlainUser: false, python: undefined, cgroup: undefined } as const;
   worlds.push(new World("tier A as root", attacks, ({ canaries }) => ({ ...asRoot, canaries })));
   // What differs from tier A as root is who may do what with the cgroup.
   const counted = attacks.filter(({ name }) => /^(memory|fork|busy|thread|zombie|daemon|kill)/.test(name));
-  const inGroup = ({ canaries, cgroup }: Ground) => ({ ...asUser, tier: "A", canaries, cgroup }) as const;
+  const inGroup = ({ canaries }: Ground) => {
+    cgroup = prepareCgroup(plainUser);
+    return { ...asUser, tier: "A", canaries, cgroup } as const;
+  };
   worlds.push(new World("tier A as a plain user", counted, inGroup));
 }
 const watched = ({ canaries }: Ground) => ({ ...asUser, tier: "B", canaries, cgroup: undefined }) as const;
@@ -139,7 +144,7 @@ function checkRest(attack: Attack, { aftermaths, pidsKept, mounts, marksLeft }: 
 // No server was reached, nobody outside was killed, nothing is left on the host: of however many attacks were asked for.
 afterAll(async () => {
   if (ground === undefined) return;
-  const { canaries, cgroup, mountsBefore } = await ground;
+  const { canaries, mountsBefore } = await ground;
   try {
     const closed = (await Promise.all(worlds.map((world) => world.close()))).flat();
     expect(closed).toEqual(closed.map(() => ({ isCanaryAlive: true, cgroupsLeft: [] })));
