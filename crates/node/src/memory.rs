@@ -78,10 +78,12 @@ pub fn plan_memory<B: Backend>(worker: &mut Worker<B>, stage: &StageShape) -> Re
     let tokens = micro_batch_tokens.min(sequences.saturating_mul(sequence_tokens)).max(sequence_tokens);
     let pass = PassPlan::within(model, activations_max, tokens, sequences)?;
     let (gradients, optimizer) = training_bytes(model);
-    if is_sampled {
+    let kv_pages = if is_sampled {
         generation.check_pages(sequence_tokens)?;
-    }
-    let kv_pages = if is_sampled { generation.kv_bytes_of(sequences, sequence_tokens) } else { 0 };
+        generation.kv_bytes_of(sequences, sequence_tokens)
+    } else {
+        0
+    };
     let scratch =
         model.backend.scratch_bytes() as u64 + inference_bytes(model, stage)?.max(generation.activation_bytes());
     let terms = MemoryTerms { gradients, optimizer, activations: pass.bytes, kv_pages, scratch };
